@@ -202,7 +202,7 @@ const cases: Record<string, RankCase> = {
     [...net.stateDict({ keepVars: true }).values()].forEach((tensor, i) => assert.equal(tensor, values[i]));
     net.forward(randn([2, 1, 5, 5]));
     assert.equal(seen, 1);
-    assert.match(String(layer), /^SyncBatchNorm\(4, eps=0\.01, momentum=null, affine=True/);
+    assert.match(String(layer), /^SyncBatchNorm\(4, eps=0\.01, momentum=None, affine=True/);
     assert.throws(() => new nn.SyncBatchNorm(4, { processGroup: 1 as never }), /processGroup/);
   },
 };

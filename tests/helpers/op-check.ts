@@ -45,7 +45,7 @@ function methodOf(c: OpCase): Callable | null {
   if (c.op.includes(".") || typeof c.args[0] !== "object" || Array.isArray(c.args[0])) return null;
   // The method of where has self in the second place: x.where(condition, other).
   if (c.op === "where") return null;
-  const found: unknown = Reflect.get(Tensor.prototype, c.op);
+  const found: unknown = Object.getOwnPropertyDescriptor(Tensor.prototype, c.op)?.value;
   return isCallable(found) ? found : null;
 }
 

@@ -47,7 +47,7 @@ const OTHERS =
   getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
   savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programNoted programEnd programRefusal programPlan programText programValue programExternal programFree
   replayCreate replayTell replayOpen replayReason replayCounts replayText replayRest replayFree
-  whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
+  handOver takeOver dropHandedOver drawAlone whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
     /\s+/,
   );
 

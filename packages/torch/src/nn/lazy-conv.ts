@@ -112,7 +112,7 @@ export class LazyConv1d extends Conv1d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyConv1d.forward", arguments, 1);
-    if (this.inChannels === 0) this.initializeParameters(x);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -142,7 +142,7 @@ export class LazyConv2d extends Conv2d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyConv2d.forward", arguments, 1);
-    if (this.inChannels === 0) this.initializeParameters(x);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -172,7 +172,7 @@ export class LazyConv3d extends Conv3d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyConv3d.forward", arguments, 1);
-    if (this.inChannels === 0) this.initializeParameters(x);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -201,7 +201,7 @@ export class LazyConvTranspose1d extends ConvTranspose1d implements LazyModule {
     initialize(this, ConvTranspose1d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {
-    if (this.inChannels === 0) this.initializeParameters(this.prepare(given)[0]);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(this.prepare(given)[0]);
     return super.forward(...given);
   }
 }
@@ -230,7 +230,7 @@ export class LazyConvTranspose2d extends ConvTranspose2d implements LazyModule {
     initialize(this, ConvTranspose2d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {
-    if (this.inChannels === 0) this.initializeParameters(this.prepare(given)[0]);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(this.prepare(given)[0]);
     return super.forward(...given);
   }
 }
@@ -259,7 +259,7 @@ export class LazyConvTranspose3d extends ConvTranspose3d implements LazyModule {
     initialize(this, ConvTranspose3d, x, (weight) => weight.size(0));
   }
   override forward(...given: ConvTransposeForward): Tensor {
-    if (this.inChannels === 0) this.initializeParameters(this.prepare(given)[0]);
+    if (this.inChannels === 0 && "initializeParameters" in this) this.initializeParameters(this.prepare(given)[0]);
     return super.forward(...given);
   }
 }

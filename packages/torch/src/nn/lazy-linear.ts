@@ -42,7 +42,7 @@ export class LazyLinear extends Linear implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyLinear.forward", arguments, 1);
-    if (this.inFeatures === 0) this.initializeParameters(x);
+    if (this.inFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }

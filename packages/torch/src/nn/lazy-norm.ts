@@ -70,7 +70,7 @@ export class LazyBatchNorm1d extends BatchNorm1d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyBatchNorm1d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -102,7 +102,7 @@ export class LazyBatchNorm2d extends BatchNorm2d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyBatchNorm2d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -134,7 +134,7 @@ export class LazyBatchNorm3d extends BatchNorm3d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyBatchNorm3d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -166,7 +166,7 @@ export class LazyInstanceNorm1d extends InstanceNorm1d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyInstanceNorm1d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -198,7 +198,7 @@ export class LazyInstanceNorm2d extends InstanceNorm2d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyInstanceNorm2d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }
@@ -230,7 +230,7 @@ export class LazyInstanceNorm3d extends InstanceNorm3d implements LazyModule {
   }
   override forward(x: Tensor): Tensor {
     atMost("LazyInstanceNorm3d.forward", arguments, 1);
-    if (this.numFeatures === 0) this.initializeParameters(x);
+    if (this.numFeatures === 0 && "initializeParameters" in this) this.initializeParameters(x);
     return super.forward(x);
   }
 }

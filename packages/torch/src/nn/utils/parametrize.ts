@@ -5,7 +5,7 @@
  */
 import { noGrad } from "../../autograd/modes.js";
 import { ArgumentError } from "../../errors.js";
-import { byDefault, callable, filled, flag, orNull, such } from "../../kinds.js";
+import { byDefault, callable, filled, flag, orNull, such, text } from "../../kinds.js";
 import { checkArguments, atMost, type OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
 import { isTensor } from "../../tensor/handle.js";
@@ -33,10 +33,12 @@ export class Parametrizations extends ModuleDict<ParametrizationList> {
   }
   override has(key: string): boolean {
     atMost("Parametrizations.has", arguments, 1);
+    checkArguments("Parametrizations.has", { key }, { key: text });
     return super.has(fieldName(this, key));
   }
   override get(key: string): ParametrizationList {
     atMost("Parametrizations.get", arguments, 1);
+    checkArguments("Parametrizations.get", { key }, { key: text });
     return super.get(fieldName(this, key));
   }
 }

@@ -1,7 +1,7 @@
 /** What methods of pruning share: a mask of ones and zeros beside the parameter, which the module sees masked. */
 import { noGrad } from "../../../autograd/modes.js";
 import { ArgumentError } from "../../../errors.js";
-import { orNull } from "../../../kinds.js";
+import { orNull, whole } from "../../../kinds.js";
 import { onesLike } from "../../../ops/index.js";
 import { atMost, checkArguments } from "../../../options.js";
 import { isPlain } from "../../../realm.js";
@@ -202,6 +202,7 @@ export class PruningContainer extends BasePruningMethod {
   /** The method of an index, which may be counted from the end. */
   at(index: number): BasePruningMethod | undefined {
     atMost("PruningContainer.at", arguments, 1);
+    checkArguments("PruningContainer.at", { index }, { index: whole() });
     return this.#methods.at(index);
   }
 
