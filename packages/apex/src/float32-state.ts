@@ -24,7 +24,9 @@ export function exchangeFloat32(model: nn.Module, { weights, originals, castTo }
 
   const save = (): nn.StateDict => {
     const masters = masterOf();
-    return new Map([...stateDict.call(model, { keepVars: true })].map(([name, t]) => [name, masters.get(t) ?? float32(t)]));
+    return new Map(
+      [...stateDict.call(model, { keepVars: true })].map(([name, t]) => [name, masters.get(t) ?? float32(t)]),
+    );
   };
   const load = (...args: Parameters<typeof loadStateDict>): ReturnType<typeof loadStateDict> => {
     const result = loadStateDict.apply(model, args);

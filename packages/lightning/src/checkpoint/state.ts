@@ -32,7 +32,10 @@ export function dumpCheckpoint(
     globalStep: trainer.globalStep,
     stateDict:
       split?.stateDict ??
-      castStateDict(Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict({ keepVars: true })), dtype),
+      castStateDict(
+        Object.fromEntries(run.strategy.stateDict?.(module) ?? module.stateDict({ keepVars: true })),
+        dtype,
+      ),
     hyperparameters: { ...module.hparams },
     ...(weightsOnly ? {} : trainingState(run, split)),
   };

@@ -16,7 +16,8 @@ export class Undo {
   /** Copies of all weights, on the CPU, until they are forgotten. */
   keepWeights(module: LightningModule): void {
     const before = scope(
-      () => new Map([...module.stateDict({ keepVars: true })].map(([name, t]) => [name, keep(t.detach().cpu().clone())])),
+      () =>
+        new Map([...module.stateDict({ keepVars: true })].map(([name, t]) => [name, keep(t.detach().cpu().clone())])),
     );
     this.#kept.push(...before.values());
     this.add(() => {

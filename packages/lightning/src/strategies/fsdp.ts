@@ -184,7 +184,9 @@ export class FSDPStrategy extends ParallelStrategy {
   }
 
   stateDict(module: nn.Module): nn.StateDict {
-    return dist.shardedModuleOf(module) === null ? module.stateDict({ keepVars: true }) : dist.fullStateDict(module, { rank0Only: true });
+    return dist.shardedModuleOf(module) === null
+      ? module.stateDict({ keepVars: true })
+      : dist.fullStateDict(module, { rank0Only: true });
   }
   optimizerState(module: nn.Module, optimizer: optim.Optimizer): optim.OptimizerState {
     return dist.fullOptimizerStateDict(module, optimizer, { rank0Only: true });

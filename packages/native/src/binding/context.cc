@@ -75,7 +75,8 @@ napi_value entries::info(napi_env env) {
 }
 namespace {
 
-/** A way to compute scaled dot product attention: whether it may be taken, and, by the name with "First", before others. */
+/** A way to compute scaled dot product attention: whether it may be taken, and, by the name with "First", before
+ * others. */
 struct SdpSwitch {
   const char* name;
   at::SDPBackend backend;
@@ -122,8 +123,7 @@ void entries::setSwitch(const Args& a) {
   else if (const SdpSwitch* sdp = sdpSwitch(name)) {
     if (name == sdp->name) (context.*(sdp->set))(on);
     else if (on) preferSdp(context, sdp->backend);
-  }
-  else if (name == "flushDenormal") {
+  } else if (name == "flushDenormal") {
     if (!context.setFlushDenormal(on)) fail("NBIT_UNSUPPORTED", "this CPU cannot flush denormals");
   } else fail("ERR_ARGUMENT", "unknown switch: " + name);
 }

@@ -86,7 +86,11 @@ const OPTIONS = {
   inOrder: byDefault(true, flag),
   concurrency: byDefault(0, whole("[0, ∞)")),
 } satisfies OptionNames<DataLoaderOptions<never, unknown>>;
-const read = signature(FN, { dataset: such<unknown>("an object with length and get, a stream, or an array", isSource), ...OPTIONS }, 13);
+const read = signature(
+  FN,
+  { dataset: such<unknown>("an object with length and get, a stream, or an array", isSource), ...OPTIONS },
+  13,
+);
 
 export interface Settled<T, B> {
   readonly dataset: Source<T>;
