@@ -26,14 +26,22 @@ export interface RankResult {
 const ROLE = "NBIT_TEST_RANK_OF";
 const LIMIT_MS = 240_000;
 
-/** A port of loopback that was free a moment ago. */
+/**
+ * A port of loopback that was free a moment ago, below those that the system gives to connections: one of these may be
+ * taken by another test before it is used.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  assert.ok(address !== null && typeof address === "object");
-  return address.port;
+  for (;;) {
+    const port = 12_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 type Variables = Readonly<Record<string, string>>;
