@@ -209,7 +209,11 @@ export function reportOf(workspace, program) {
   });
   const others = report.others();
   if (others.length > 0) sections.push(`## Mentioned, not exported\n\n${block(others)}`);
-  return `# Public types of \`${workspace.name}\`\n\nWritten by \`npm run api\`; not edited.\n\n${sections.join("\n")}`;
+  return `# Public types of \`${workspace.name}\`\n\nWritten by \`npm run api\`; not edited.\n\n${sections.map(inOrder).join("\n")}`;
+}
+/** Names in a union stand in whatever order the compiler met them, which is another in a clean build. */
+function inOrder(text) {
+  return text.replace(/"[\w.-]+"(?: \| "[\w.-]+")+/g, (names) => names.split(" | ").sort().join(" | "));
 }
 
 /** Reports by file name. */

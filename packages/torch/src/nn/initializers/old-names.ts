@@ -15,14 +15,14 @@ function renamed<A extends readonly unknown[], R>(name: string, fn: (...given: A
     return fn(...given);
   };
 }
-export const constant = renamed("constant", constant_);
-export const dirac = renamed("dirac", dirac_);
-export const eye = renamed("eye", eye_);
-export const kaimingNormal = renamed("kaimingNormal", kaimingNormal_);
-export const kaimingUniform = renamed("kaimingUniform", kaimingUniform_);
-export const normal = renamed("normal", normal_);
-export const orthogonal = renamed("orthogonal", orthogonal_);
-export const sparse = renamed("sparse", sparse_);
-export const uniform = renamed("uniform", uniform_);
-export const xavierNormal = renamed("xavierNormal", xavierNormal_);
-export const xavierUniform = renamed("xavierUniform", xavierUniform_);
+export const constant: typeof constant_ = renamed("constant", constant_);
+export const dirac: typeof dirac_ = renamed("dirac", dirac_);
+export const eye: typeof eye_ = renamed("eye", eye_);
+export const kaimingNormal: typeof kaimingNormal_ = renamed("kaimingNormal", kaimingNormal_);
+export const kaimingUniform: typeof kaimingUniform_ = renamed("kaimingUniform", kaimingUniform_);
+export const normal: typeof normal_ = renamed("normal", normal_);
+export const orthogonal: typeof orthogonal_ = renamed("orthogonal", orthogonal_);
+export const sparse: typeof sparse_ = renamed("sparse", sparse_);
+export const uniform: typeof uniform_ = renamed("uniform", uniform_);
+export const xavierNormal: typeof xavierNormal_ = renamed("xavierNormal", xavierNormal_);
+export const xavierUniform: typeof xavierUniform_ = renamed("xavierUniform", xavierUniform_);
