@@ -1,5 +1,5 @@
 /** The TypeScript twin of make_fixtures.py: what nbit makes of a row in a mode, in the form of a record. */
-import { crc32 } from "./crc32.js";
+import { crc32 } from "node:zlib";
 import * as torch from "@nbit/torch";
 import { autocast, manualSeed, nn, optim, tensor, Tensor, viewAsReal, type DType } from "@nbit/torch";
 import { fromDoubles, hashed } from "../../helpers/formula-input.js";
