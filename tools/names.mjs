@@ -1,55 +1,25 @@
 /**
- * Which of PyTorch's public names nbit has: `npm run names` (it needs a Python with PyTorch: `NBIT_BASELINE_PYTHON`, else
- * python3) writes docs/names.md, `--check` says what of it is not as it should be.
+ * Which public names of PyTorch and of Lightning are here: `npm run names` (it needs a Python with both:
+ * `NBIT_BASELINE_PYTHON`, else python3) writes docs/names.md and docs/names-lightning.md, `--check` says what of them is
+ * not as it should be; `--only=torch` and `--only=lightning` take one of the two.
  *
  * A name is there under its own name in camelCase, and then a test must say it; or elsewhere, under a name that exists;
- * or it does not apply, with the reason and what to write instead; or it is absent. tools/names/places.json holds the
- * second and the third.
+ * or it does not apply, with the reason and what to write instead; or it is absent. The tables of places in tools/names
+ * hold the second and the third.
  */
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { camel } from "./names/camel.mjs";
+import { lightning } from "./names/lightning.mjs";
+import { torch } from "./names/torch.mjs";
 import { fromRoot, root } from "./workspace.mjs";
 
-const page = join(root, "docs", "names.md");
-const places = JSON.parse(readFileSync(join(root, "tools", "names", "places.json"), "utf8"));
+const LIBRARIES = { torch, lightning };
 
 /** Of every namespace, how many names may be absent, and of all together which share. */
 const MOST_ABSENT = 1;
 const MOST_ABSENT_OF_ALL = 0.03;
-
-const KEPT = new Set(["T", "H"]);
-/** snake_case → camelCase; classes, constants and the edges of a name are kept. */
-export function camel(name) {
-  if (KEPT.has(name)) return name;
-  return name.replace(/(?<=[^_.])_+([a-zA-Z0-9])/g, (_, c) => c.toUpperCase());
-}
-
-/** Where members of classes and arguments are looked for beside namespaces. */
-function lookup(torch, path) {
-  let found = torch;
-  for (const part of path.split(".")) {
-    if (found === null || (typeof found !== "object" && typeof found !== "function")) return false;
-    if (!(part in found)) return false;
-    // A getter of a prototype is there, and must not be called on it.
-    if (part !== path.split(".").at(-1)) found = found[part];
-  }
-  return true;
-}
-
-const SPACES = {
-  torch: "",
-  Tensor: "Tensor.prototype.",
-  "utils.data": ["utils.data.", ""],
-  "utils.checkpoint": ["utils.checkpoint.", ""],
-  random: ["random.", ""],
-  serialization: ["serialization.", ""],
-};
-/** Paths below @nbit/torch where a name of a namespace may stand under its own name. */
-function candidates(space, name) {
-  const prefixes = SPACES[space] ?? [`${space.split(".").map(camel).join(".")}.`];
-  return [prefixes].flat().map((prefix) => prefix + name.split(".").map(camel).join("."));
-}
 
 /** Every word of the tests, so that a name that no test says is told. */
 function wordsOfTests() {
@@ -69,28 +39,36 @@ function wordsOfTests() {
 }
 const inTests = (path) => fromRoot(path).startsWith("tests/");
 
-/** The rule of places.json for a name: by itself, or by a pattern of its namespace. */
-function placeOf(space, name) {
-  const rules = places[space] ?? {};
+/** The rule of a table of places for a name: by itself, or by a pattern of its namespace. */
+function placeOf(rules, name) {
   if (rules[name] !== undefined) return rules[name];
   for (const [pattern, rule] of Object.entries(rules))
     if (pattern.startsWith("/") && new RegExp(`^(?:${pattern.slice(1, -1)})$`).test(name)) return rule;
   return null;
 }
 
-export async function report() {
-  const torch = await import("@nbit/torch");
+function collect(library) {
   const python = process.env["NBIT_BASELINE_PYTHON"] ?? "python3";
-  const collected = JSON.parse(
-    execFileSync(python, [join(root, "tools", "names", "collect.py")], { encoding: "utf8", maxBuffer: 2 ** 26 }),
-  );
-  const words = wordsOfTests();
-  const spaces = Object.entries(collected.spaces).map(([space, names]) => {
+  const script = join(root, "tools", "names", library.collector);
+  const said = execFileSync(python, [script], {
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return JSON.parse(said.slice(said.indexOf("{")));
+}
+
+/** What became of each name of a library. */
+async function reportOf(library, words) {
+  const places = JSON.parse(readFileSync(join(root, "tools", "names", library.places), "utf8"));
+  const has = await library.finder();
+  const { version, spaces } = collect(library);
+  const found = Object.entries(spaces).map(([space, names]) => {
     const result = { space, count: names.length, own: [], untested: [], elsewhere: [], notApplicable: [], absent: [] };
     for (const name of names) {
-      const place = placeOf(space, name);
+      const place = placeOf(places[space] ?? {}, name);
       if (place?.not !== undefined) result.notApplicable.push([name, place.not]);
-      else if (candidates(space, name).some((path) => lookup(torch, path))) {
+      else if (has(space, name)) {
         result.own.push(name);
         const last = camel(name.split(".").at(-1));
         if (!words.has(last) && !words.has(last.replace(/_$/, ""))) result.untested.push(name);
@@ -99,22 +77,22 @@ export async function report() {
     }
     return result;
   });
-  return { version: collected.version, spaces, constructors: collected.constructors };
+  return { version, spaces: found, places };
 }
 
 const percent = (part, of) => (of === 0 ? "–" : `${Math.round((100 * part) / of)} %`);
 
-function pageOf({ version, spaces }) {
+function pageOf(library, { version, spaces }) {
   const total = { count: 0, own: 0, elsewhere: 0, notApplicable: 0, absent: 0 };
   const rows = spaces.map((s) => {
     total.count += s.count;
     for (const key of ["own", "elsewhere", "notApplicable", "absent"]) total[key] += s[key].length;
-    return `| \`${titleOf(s.space)}\` | ${s.count} | ${s.own.length} | ${s.elsewhere.length} | ${s.notApplicable.length} | ${s.absent.length} | ${percent(s.own.length + s.elsewhere.length, s.count - s.notApplicable.length)} |`;
+    return `| \`${library.titleOf(s.space)}\` | ${s.count} | ${s.own.length} | ${s.elsewhere.length} | ${s.notApplicable.length} | ${s.absent.length} | ${percent(s.own.length + s.elsewhere.length, s.count - s.notApplicable.length)} |`;
   });
   const lines = [
-    `# PyTorch ${version}'s names`,
+    `# ${library.title} ${version}'s names`,
     "",
-    "Every public name of PyTorch, and where it is here. A name in camelCase in the same namespace is the rule (`torch.nn.functional.batch_norm` is `nn.functional.batchNorm`; classes keep their names), and is not listed below. *Elsewhere*: under the place that stands beside it. *Not applicable*: Python's own mechanics, other vendors' devices, hosted services, and what PyTorch keeps for itself; what to write instead stands beside it. Made by `npm run names`.",
+    `Every public name of ${library.title}, and where it is here. ${library.rule} *Elsewhere*: under the place that stands beside it. *Not applicable*: Python's own mechanics, other vendors' devices, hosted services, and what ${library.title} keeps for itself; what to write instead stands beside it. Made by \`npm run names\`.`,
     "",
     "| namespace | names | same name | elsewhere | not applicable | absent | of those that apply |",
     "|---|---|---|---|---|---|---|",
@@ -124,7 +102,7 @@ function pageOf({ version, spaces }) {
   ];
   for (const s of spaces) {
     if (s.elsewhere.length + s.notApplicable.length + s.absent.length === 0) continue;
-    lines.push(`## ${titleOf(s.space)}`, "");
+    lines.push(`## ${library.titleOf(s.space)}`, "");
     if (s.elsewhere.length > 0)
       lines.push(`Elsewhere: ${grouped(s.elsewhere, (names, at) => `${names} → ${at}`)}.`, "");
     if (s.notApplicable.length > 0)
@@ -138,8 +116,7 @@ function pageOf({ version, spaces }) {
   }
   return lines.join("\n");
 }
-const titleOf = (space) =>
-  space === "torch" ? "torch" : `torch.${space.replace(".prototype", "").replace("Tensor.__", "Tensor.__…__")}`;
+
 /** Names of one place or reason stand together. */
 function grouped(pairs, say, between = "; ") {
   const by = new Map();
@@ -148,7 +125,7 @@ function grouped(pairs, say, between = "; ") {
 }
 
 /** What is not as the rule wants it. */
-export function faultsOf({ spaces }) {
+function faultsOf({ spaces, places }) {
   const faults = [];
   for (const s of spaces) {
     if (s.absent.length > MOST_ABSENT) faults.push(`${s.space}: ${s.absent.length} absent: ${s.absent.join(", ")}`);
@@ -157,23 +134,39 @@ export function faultsOf({ spaces }) {
     for (const name of Object.keys(places[s.space] ?? {}))
       if (!name.startsWith("/") && !known.has(name) && !s.absent.includes(name))
         faults.push(
-          `${s.space}: places.json tells of ${name}, which is ${s.own.includes(name) ? "there under its own name" : "no name"}`,
+          `${s.space}: the table of places tells of ${name}, which is ${s.own.includes(name) ? "there under its own name" : "no name"}`,
         );
   }
+  for (const space of Object.keys(places))
+    if (!spaces.some((s) => s.space === space))
+      faults.push(`${space}: no namespace, although the table of places has it`);
   const applicable = spaces.reduce((n, s) => n + s.count - s.notApplicable.length, 0);
   const absent = spaces.reduce((n, s) => n + s.absent.length, 0);
   if (absent > applicable * MOST_ABSENT_OF_ALL) faults.push(`${absent} of ${applicable} names are absent`);
   return faults;
 }
 
-if (process.argv[1] === import.meta.filename) {
-  const found = await report();
-  const text = pageOf(found);
+function librariesOf(flags) {
+  const only = flags.find((flag) => flag.startsWith("--only="))?.slice("--only=".length);
+  const unknown = flags.filter((flag) => flag !== "--check" && !flag.startsWith("--only="));
+  if (unknown.length > 0 || (only !== undefined && LIBRARIES[only] === undefined))
+    throw new Error(
+      `expected --check and --only=${Object.keys(LIBRARIES).join(" or --only=")}. Received: ${flags.join(" ")}`,
+    );
+  return only === undefined ? Object.values(LIBRARIES) : [LIBRARIES[only]];
+}
+
+const flags = process.argv.slice(2);
+const words = wordsOfTests();
+for (const library of librariesOf(flags)) {
+  const found = await reportOf(library, words);
+  const text = pageOf(library, found);
   const faults = faultsOf(found);
-  if (process.argv.includes("--check")) {
-    if (readFileSync(page, "utf8") !== text) faults.push("docs/names.md is not current: npm run names");
-  } else writeFileSync(page, text);
+  const page = join(root, "docs", library.page);
+  if (!flags.includes("--check")) writeFileSync(page, text);
+  else if (readFileSync(page, "utf8") !== text) faults.push(`docs/${library.page} is not current: npm run names`);
   for (const fault of faults) console.error(fault);
-  console.log(`names: ${found.spaces.reduce((n, s) => n + s.count, 0)} names, ${faults.length} faults`);
+  const count = found.spaces.reduce((n, s) => n + s.count, 0);
+  console.log(`${library.of}: ${count}, ${faults.length} faults`);
   if (faults.length > 0) process.exitCode = 1;
 }
