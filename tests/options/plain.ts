@@ -17,7 +17,8 @@ const NAMES: Readonly<Record<string, string>> = {
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
     "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger LossScaling Precision " +
-    "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroOnly rankZeroWarn recommend registerAmpBackend sharesIn writeCheckpoint",
+    "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isolateRng " +
+    "moveDataToDevice recursiveDetach setSharedParameters suggestedMaxNumWorkers recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",
   "lightning.LightningModule#":
@@ -45,7 +46,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo initialSeed isInferenceModeEnabled " +
     "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
-    "scope seedEverything setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
+    "scope setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.LoadedStorage#": "cpu cuda to",
   "torch.numpy.": "save",

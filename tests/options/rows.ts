@@ -52,6 +52,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   ...LOSSES,
   ...UTILS,
   ...OPTIM_ROWS,
+  "torch.seedEverything": () => row(1, false, false),
   "torch.CombinedLoader": () => row([]),
   "torch.DataLoader": () => row([1, 2]),
   "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),

@@ -8,34 +8,45 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 
 /**
  * Copy a collection with every tensor in it replaced by `fn(tensor)`. Walks arrays, plain objects and Maps; everything
- * else is passed through. Containers in which nothing changed are given back themselves.
+ * else is passed through `other`. Containers in which nothing changed are given back themselves.
  */
-export function mapTensors(value: unknown, fn: (tensor: Tensor) => Tensor): unknown {
+export function mapTensors(
+  value: unknown,
+  fn: (tensor: Tensor) => Tensor,
+  other: (value: unknown) => unknown = (same) => same,
+): unknown {
   if (value instanceof Tensor) return fn(value);
   if (Array.isArray(value)) {
     const items: unknown[] = value;
     let copy: unknown[] | null = null;
     for (let i = 0; i < items.length; i++) {
-      const mapped = mapTensors(items[i], fn);
+      const mapped = mapTensors(items[i], fn, other);
       if (mapped !== items[i]) (copy ??= items.slice())[i] = mapped;
     }
     return copy ?? items;
   }
-  if (isMap(value)) return new Map([...value].map(([key, item]) => [key, mapTensors(item, fn)]));
+  if (isMap(value)) return new Map([...value].map(([key, item]) => [key, mapTensors(item, fn, other)]));
   if (isPlainObject(value)) {
     let copy: Record<string, unknown> | null = null;
     for (const key of Object.keys(value)) {
-      const mapped = mapTensors(value[key], fn);
+      const mapped = mapTensors(value[key], fn, other);
       if (mapped !== value[key]) (copy ??= { ...value })[key] = mapped;
     }
     return copy ?? value;
   }
-  return value;
+  return other(value);
 }
 
-/** A batch with every tensor on a device: the batch itself where all are there already. Waits for nothing. */
+/**
+ * A batch with every tensor on a device, and with what has a method `to` of its own (a packed sequence) as that gives
+ * it: the batch itself where all is there already. Waits for nothing.
+ */
 export function onDevice(batch: unknown, target: Device): unknown {
-  return mapTensors(batch, (t) => (t.device === target ? t : t.to({ device: target, nonBlocking: true })));
+  const move = (t: Tensor): Tensor => (t.device === target ? t : t.to({ device: target, nonBlocking: true }));
+  return mapTensors(batch, move, (other) => (isMovable(other) ? (other.to(target) ?? other) : other));
+}
+function isMovable(value: unknown): value is { to: (device: Device) => unknown } {
+  return typeof value === "object" && value !== null && "to" in value && typeof value.to === "function";
 }
 
 /** Of an object, those of the named fields that are given. */

@@ -138,6 +138,17 @@ export { FSDPStrategy, type FSDPOptions } from "./strategies/fsdp.js";
 export { ParallelStrategy, type ParallelOptions } from "./strategies/parallel.js";
 export type { Collectives, GradientSync, Strategy } from "./strategies/strategy.js";
 
-export { rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./ranks/rank-zero.js";
+export { rankZeroDeprecation, rankZeroInfo, rankZeroOnly, rankZeroWarn } from "./ranks/rank-zero.js";
+
+export {
+  findUsableCudaDevices,
+  moveDataToDevice,
+  recursiveDetach,
+  suggestedMaxNumWorkers,
+} from "./utilities/devices.js";
+export { gradNorm } from "./utilities/grad-norm.js";
+export { isolateRng } from "./utilities/isolate-rng.js";
+export { garbageCollectionCuda, isOomError } from "./utilities/memory.js";
+export { findSharedParameters, setSharedParameters } from "./utilities/shared-parameters.js";
 
 export { CombinedLoader, seedEverything } from "@nbit/torch";

@@ -1,5 +1,5 @@
 import { plainText } from "@nbit/torch";
-import { globalRank } from "./ranks/rank-zero.js";
+import { globalRank } from "@nbit/torch/distributed";
 
 /**
  * Warn once per place and message through Node's own channel: `process.on("warning", w => w.code)` sees it,

@@ -2,7 +2,7 @@
 import { checkOptions, kinds, verbatim } from "@nbit/torch";
 import type { nn, OptionNames } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
-import { globalRank } from "../ranks/rank-zero.js";
+import { globalRank } from "@nbit/torch/distributed";
 import type { Batch } from "../types.js";
 import type { StepPrecision } from "./step-precision.js";
 

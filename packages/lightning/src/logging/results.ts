@@ -5,7 +5,7 @@ import { checkLevels } from "./levels.js";
 import { LoggedMetric } from "./metric.js";
 import type { PendingNumber } from "./pending-number.js";
 import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
-import { globalRank } from "../ranks/rank-zero.js";
+import { globalRank } from "@nbit/torch/distributed";
 import { isMap, isPlain } from "@nbit/torch/realm";
 
 export interface LogOptions {

@@ -1,16 +1,6 @@
 /** What one process does for all. */
 import { atMost, checkArguments, kinds, plainText } from "@nbit/torch";
-import { clusterEnvironment, getRank, isInitialized } from "@nbit/torch/distributed";
-
-/** This process's rank among all: of the process group, or, before there is one, as the launcher has it. */
-export function globalRank(): number {
-  if (isInitialized()) return getRank();
-  try {
-    return clusterEnvironment()?.rank ?? 0;
-  } catch {
-    return 0; // variables that contradict each other: whoever needs them says so
-  }
-}
+import { globalRank } from "@nbit/torch/distributed";
 
 /**
  * A function that does its work in process 0, and nothing elsewhere.
@@ -30,6 +20,13 @@ export function rankZeroOnly<A extends readonly unknown[], R>(fn: (...args: A) =
 /** Print in process 0. */
 export function rankZeroInfo(...values: unknown[]): void {
   if (globalRank() === 0) console.log(...values);
+}
+
+/** Say in process 0 that something will go, and what to write instead: a `DeprecationWarning` of Node's, once each. */
+export function rankZeroDeprecation(message: string, code = "DEP_USER"): void {
+  atMost("rankZeroDeprecation", arguments, 2);
+  checkArguments("rankZeroDeprecation", { message, code }, { message: kinds.text, code: kinds.text });
+  if (globalRank() === 0) process.emitWarning(plainText(message), "DeprecationWarning", code);
 }
 
 /** Warn in process 0, through Node's channel of warnings. */

@@ -50,5 +50,6 @@ export { Reducer, type CommHook, type ReducerOptions } from "./reducer.js";
 export * from "./fsdp/index.js";
 export { withoutCollectives, type CollectiveCount } from "./record.js";
 export { simulateRanks, type SimulatedRank, type SimulatedStep, type SimulationOptions } from "./simulate.js";
+export { globalRank } from "./global-rank.js";
 export { clusterEnvironment, type ClusterEnvironment } from "./environment.js";
 export { DistributedSampler, type DistributedSamplerOptions } from "../data/distributed-sampler.js";

@@ -6,6 +6,8 @@ import { DataWorkerError, failureOf } from "./failure.js";
 import { pack, unpackBatch } from "./pack.js";
 import { SIGNALS, type Answer, type Order, type Recipe, type Start } from "./protocol.js";
 import { scope } from "../../tensor/scope.js";
+import { globalRank } from "../../distributed/global-rank.js";
+import { workerSeedsAreMixed } from "../../worker-seeds.js";
 
 export interface PoolPlan {
   readonly dataset: unknown;
@@ -77,6 +79,7 @@ export class Pool {
       id,
       numWorkers,
       seed,
+      rank: workerSeedsAreMixed() ? globalRank() : null,
       packed,
       tensors: tensors.map((t) => handOver(t, group)),
       batched,

@@ -10,6 +10,8 @@ export interface Start {
   readonly numWorkers: number;
   /** Of the loader's first pass; each thread draws from this and its id. */
   readonly seed: bigint;
+  /** Drawn from as well; null: it is not. */
+  readonly rank: number | null;
   /** Dataset, or recipe of one; collateFn and workerInitFn. Tensors: positions in `tensors`. */
   readonly packed: Packed;
   /** What this thread takes over. */

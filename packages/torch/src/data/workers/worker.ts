@@ -14,6 +14,7 @@ import { failureOf } from "./failure.js";
 import type { Located } from "./locate.js";
 import { packBatch, unpack, type Packed } from "./pack.js";
 import { SIGNALS, type Answer, type Order, type Recipe, type Start } from "./protocol.js";
+import { workerSeed } from "../../worker-seeds.js";
 import { setLoaderThread, setWorkerInfo } from "./worker-info.js";
 
 interface Given {
@@ -171,7 +172,7 @@ async function run(start: Start): Promise<void> {
 
 async function begin(start: Start): Promise<Loading> {
   drawAlone();
-  const seed = BigInt.asUintN(64, start.seed + BigInt(start.id));
+  const seed = workerSeed(start.seed, start.id, start.rank);
   manualSeed(seed);
   setLoaderThread();
   const functions: unknown[] = [];

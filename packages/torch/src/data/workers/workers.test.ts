@@ -3,9 +3,10 @@ import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { ArgumentError } from "../../errors.js";
 import { arange, ones, randn } from "../../ops/index.js";
-import { getRngState, manualSeed } from "../../random.js";
+import { getRngState, manualSeed, seedEverything } from "../../random.js";
 import { memory, scope, tensor, type Tensor } from "../../tensor/index.js";
 import { dropHandedOver, handOver, takeOver } from "../../tensor/hand-over.js";
+import { workerSeed } from "../../worker-seeds.js";
 import * as sets from "../../testing/worker-datasets.js";
 import { DataLoader, DataWorkerError, Subset, TensorDataset, type DataLoaderOptions, type Source } from "../index.js";
 
@@ -45,6 +46,34 @@ test("tensors of the dataset and of batches share memory with the threads", asyn
   for await (const batch of new DataLoader(new sets.Transformed(base), { batchSize: 2, numWorkers: 2 }))
     for (const t of batch) t.dispose();
   assert.equal(memory().unreleased, before);
+});
+
+test("seeds of threads that no thread of another process has are Lightning's", async () => {
+  // From lightning.fabric.utilities.seed._generate_seed_sequence(base, worker, rank, 1), Lightning 2.6.6.
+  for (const [base, id, rank, expected] of [
+    [0n, 0, 0, 1n],
+    [42n, 1, 0, 11194860933575700206n],
+    [2n ** 63n - 1n, 3, 5, 10923276041042240118n],
+    [123456789012345n, 0, 1, 12900570515615987332n],
+  ] as const)
+    assert.equal(workerSeed(base, id, rank), expected);
+  assert.equal(workerSeed(2n ** 64n - 1n, 2, null), 1n);
+
+  const environment = process.env["NBIT_GLOBAL_SEED"];
+  try {
+    const seeds = async (workers: boolean): Promise<unknown[]> => {
+      seedEverything(5, { workers });
+      const facts = await all(new DataLoader(new sets.Facts(), { batchSize: null, numWorkers: 2 }));
+      return (facts as Record<string, unknown>[]).map(({ seed }) => seed).slice(0, 2);
+    };
+    const [first] = await seeds(false);
+    const base = BigInt(first as string);
+    assert.deepEqual(await seeds(true), [workerSeed(base, 0, 0), workerSeed(base, 1, 0)].map(String));
+  } finally {
+    seedEverything(0);
+    if (environment === undefined) delete process.env["NBIT_GLOBAL_SEED"];
+    else process.env["NBIT_GLOBAL_SEED"] = environment;
+  }
 });
 
 test("workers know themselves, draw for themselves from seeds of their own, and compute on one thread", async () => {
