@@ -24,11 +24,11 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [
-    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(AheadReport|Explanation|Summary|SearchResult|StepPrecision)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
+    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(AheadReport|Explanation|Summary|SearchResult|StepPrecision|WandbRun)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|copiedByConstruction|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|^xla\.XlaClient#(from|to)Memory$|#(splitStates|joinStates|adoptWithoutParameters|takeHooksOf|forgetParameter|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|copiedByConstruction|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|^xla\.XlaClient#(from|to)Memory$|#(addHparamSummaries|addMedia|splitStates|joinStates|adoptWithoutParameters|takeHooksOf|forgetParameter|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [
@@ -50,7 +50,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Hooks of a module, likewise, and what hooks call.",
   ],
   [
-    /^lightning\.(\w*Precision#(?!explain$)|LossScaling#)\w+$|^lightning\.\w+(Accelerator|Strategy)(#\w+)?$|^lightning\.(CSV)?Logger#(log\w+|finalize|follow)$/,
+    /^lightning\.(\w*Precision#(?!explain$)|LossScaling#)\w+$|^lightning\.\w+(Accelerator|Strategy)(#\w+)?$|^lightning\.(CSV|JSONL|MLFlow|TensorBoard|Wandb)?Logger#(log(Metrics|Hyperparams|Graph|Outcome)|finalize|follow|start|afterSaveCheckpoint)$/,
     "Plugins and their methods, likewise.",
   ],
 ];

@@ -3,6 +3,7 @@ import { LAYERS } from "./plain-layers.js";
 import { TOPLEVEL } from "./toplevel.js";
 
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
+import { PLAIN_LOGGING } from "./rows-logging.js";
 import { LOSS_METHODS } from "./rows-losses.js";
 import { PLAIN_UTILS } from "./rows-utils.js";
 
@@ -139,7 +140,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...[NAMES, DISTRIBUTIONS, LAYERS, TOPLEVEL].flatMap((table) =>
+  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, TOPLEVEL].flatMap((table) =>
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,

@@ -10,6 +10,7 @@ import * as lightning from "@nbit/lightning";
 import { SGD8bit } from "@nbit/lowbit";
 import * as torch from "@nbit/torch";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
+import { LOGGING } from "./rows-logging.js";
 import { LOSSES } from "./rows-losses.js";
 import { UTILS } from "./rows-utils.js";
 import { OPTIM_ROWS } from "./rows-optim.js";
@@ -49,6 +50,7 @@ function sharded(): torch.ShardedCheckpoint {
 
 /** Factories, so that a row costs nothing until it is used. */
 export const ROWS: Readonly<Record<string, () => Row>> = {
+  ...LOGGING,
   ...LOSSES,
   ...UTILS,
   ...OPTIM_ROWS,

@@ -52,9 +52,28 @@ export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint-options.js";
 
 export { CSVLogger } from "./loggers/csv.js";
-export type { CSVLoggerOptions } from "./loggers/csv.js";
+export type { CSVExperiment, CSVLoggerOptions } from "./loggers/csv.js";
+export { JSONLLogger } from "./loggers/jsonl.js";
+export type { JSONLExperiment, JSONLLoggerArguments } from "./loggers/jsonl.js";
 export { Logger } from "./loggers/logger.js";
-export type { Metrics } from "./loggers/logger.js";
+export type { Metrics, SavedCheckpoint } from "./loggers/logger.js";
+export { MLFlowLogger } from "./loggers/mlflow.js";
+export type { MLFlowLoggerArguments } from "./loggers/mlflow.js";
+export { LoggerServerError, MlflowClient } from "./loggers/mlflow-client.js";
+export type {
+  MlflowBatch,
+  MlflowExperiment,
+  MlflowMetric,
+  MlflowRun,
+  MlflowStatus,
+  MlflowText,
+} from "./loggers/mlflow-client.js";
+export { TensorBoardLogger } from "./loggers/tensorboard.js";
+export type { TensorBoardLoggerArguments } from "./loggers/tensorboard.js";
+export { WandbLogger } from "./loggers/wandb.js";
+export type { WandbCaptions, WandbLoggerArguments } from "./loggers/wandb.js";
+export { WandbRun } from "./loggers/wandb-run.js";
+export type { WandbData, WandbImage } from "./loggers/wandb-run.js";
 export type { LogValue, Reduction } from "./logging/metric.js";
 export type { LogOptions } from "./logging/results.js";
 

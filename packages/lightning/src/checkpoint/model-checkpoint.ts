@@ -291,7 +291,10 @@ export class ModelCheckpoint extends Callback {
       metadata: { ...this.#own.metadataFor(path), ...(this.#options.saveWeightsOnly ? {} : launchMetadata(trainer)) },
       ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }),
     });
-    if (trainer.isGlobalZero) this.#own.remove(this.#directory, this.#replaced);
+    if (trainer.isGlobalZero) {
+      for (const logger of trainer.loggers) logger.afterSaveCheckpoint(this);
+      this.#own.remove(this.#directory, this.#replaced);
+    }
     this.#replaced = "";
   }
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { CSVLogger } from "./csv.js";
-import { hparamsYaml } from "./csv-hparams.js";
+import { hparamsYaml } from "./hparams.js";
 import { JsonLines } from "./json-lines.js";
 
 const root = mkdtempSync(join(tmpdir(), "nbit-csv-"));

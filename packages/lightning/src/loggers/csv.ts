@@ -1,16 +1,16 @@
-import { existsSync, lstatSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, writeText, plainText } from "@nbit/torch";
+import { ArgumentError, atMost, checkOptions, kinds, type OptionNames, plainText } from "@nbit/torch";
 import { count, fieldsOf, flag, text as anyText } from "@nbit/torch/schema";
 import { checkState } from "../checkpoint/schema.js";
 import { CsvFile } from "./csv-file.js";
 import type { CsvPosition } from "./csv-file.js";
-import { hparamsYaml } from "./csv-hparams.js";
-import { claimVersion } from "./csv-version.js";
+import { writeHparams } from "./hparams.js";
 import { atExit } from "./log-file.js";
 import { Logger } from "./logger.js";
 import type { Metrics } from "./logger.js";
 import { LogDigest } from "./position.js";
+import { claimVersion, folderOf } from "./version.js";
 
 export interface CSVLoggerOptions {
   /** Experiment. Default "nbit_logs"; "" places the versions in `saveDir` itself. */
@@ -23,6 +23,13 @@ export interface CSVLoggerOptions {
   readonly flushLogsEveryNSteps?: number;
   /** Seconds that rows may wait in memory while more are logged. Default 1. */
   readonly flushIntervalSeconds?: number;
+}
+/** What writes the files of a `CSVLogger`. */
+export interface CSVExperiment {
+  readonly logMetrics: (metrics: Metrics, step: number) => void;
+  readonly logHparams: (params: Readonly<Record<string, unknown>>) => void;
+  /** Write every row that waits. */
+  readonly save: () => void;
 }
 const { either, real, text, whole } = kinds;
 const NAMES: OptionNames<CSVLoggerOptions> = {
@@ -101,13 +108,27 @@ export class CSVLogger extends Logger {
 
   /** Reading it the first time claims the next number by making its folder, unless a version was given. */
   get version(): number | string {
-    this.#version ??= claimVersion(this.rootDir);
+    this.#version ??= claimVersion("CSVLogger", this.rootDir);
     return this.#version;
   }
 
   override get logDir(): string {
-    const { version } = this;
-    return join(this.rootDir, typeof version === "string" ? version : `version_${version}`);
+    return join(this.rootDir, folderOf(this.version));
+  }
+
+  /** Lightning's name for what writes: the same rows and hyper-parameters, by hand. */
+  get experiment(): CSVExperiment {
+    return {
+      logMetrics: (metrics, step) => {
+        this.logMetrics(metrics, step);
+      },
+      logHparams: (params) => {
+        this.logHyperparams(params);
+      },
+      save: () => {
+        this.flush();
+      },
+    };
   }
 
   override follow(version: number | string): void {
@@ -127,9 +148,7 @@ export class CSVLogger extends Logger {
 
   override logHyperparams(params: Readonly<Record<string, unknown>>): void {
     if (this.#follows) return;
-    const content = hparamsYaml(params);
-    this.#hparams ??= freeName(this.logDir, content);
-    writeText("CSVLogger", this.#hparams, content);
+    this.#hparams = writeHparams("CSVLogger", this.logDir, params, this.#hparams);
   }
 
   /** Writes when enough rows wait, or have waited long enough; see `flush` to write now. */
@@ -181,16 +200,5 @@ export class CSVLogger extends Logger {
     this.#lastFlush = performance.now();
     this.#file = file;
     return file;
-  }
-}
-
-/**
- * The name for hyper-parameters: `hparams.yaml`, or with a number where others lie, of an earlier run in this version.
- */
-function freeName(folder: string, content: string): string {
-  for (let n = 0; ; n++) {
-    const path = join(folder, n === 0 ? "hparams.yaml" : `hparams-${n}.yaml`);
-    const stat = lstatSync(path, { throwIfNoEntry: false });
-    if (stat === undefined || (stat.isFile() && readFileSync(path, "utf8") === content)) return path;
   }
 }

@@ -26,12 +26,13 @@ export class JsonLines {
    * @param begin - With which every such file begins.
    * @param from - Go on from there: lines that came later are dropped, if this is the log that it knows.
    * @param maxSeconds - How long lines may wait in memory while others follow.
+   * @param fn - Whose log it is, for messages.
    */
-  constructor(path: string, begin = "{", from: LogPosition | null = null, maxSeconds = 1) {
+  constructor(path: string, begin = "{", from: LogPosition | null = null, maxSeconds = 1, fn = "RunLog") {
     this.path = path;
     this.#maxSeconds = maxSeconds;
-    this.#file = new LogFile("RunLog", path, (content) => isLog(content, begin));
-    const content = withFile("RunLog", "read", path, () => readFileSync(path));
+    this.#file = new LogFile(fn, path, (content) => isLog(content, begin));
+    const content = withFile(fn, "read", path, () => readFileSync(path));
     const complete = content.toString("utf8", 0, content.lastIndexOf(0x0a) + 1);
     const all = complete === "" ? [] : complete.slice(0, -1).split("\n");
     this.continued = from !== null && beginsAt(from, all);
@@ -43,7 +44,11 @@ export class JsonLines {
   }
 
   add(record: object): void {
-    const line = plainText(JSON.stringify(record, exactNumbers));
+    this.addLine(jsonOf(record));
+  }
+
+  /** A line that `jsonOf` made, or parts of such. */
+  addLine(line: string): void {
     this.#pending.push(line);
     this.#digest.add(line);
     if (performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();
@@ -89,6 +94,11 @@ function isLog(content: string, begin: string): boolean {
   } catch {
     return false;
   }
+}
+
+/** A record as it stands in a line. */
+export function jsonOf(record: object): string {
+  return plainText(JSON.stringify(record, exactNumbers));
 }
 
 /** JSON has no word for these three; plain `JSON.stringify` would make them null. */

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { claimVersion } from "./csv-version.js";
+import { claimVersion } from "./version.js";
 import { CSVLogger } from "./csv.js";
 import { JsonLines } from "./json-lines.js";
 
@@ -134,8 +134,8 @@ test("folders with absurd version numbers do not stop the next version from bein
   const folder = fresh();
   for (const name of ["version_9007199254740992", "version_99999999999999999999999", "version_-1", "version_1e3"])
     mkdirSync(join(folder, name));
-  assert.equal(claimVersion(folder), 0);
-  assert.equal(claimVersion(folder), 1);
+  assert.equal(claimVersion("CSVLogger", folder), 0);
+  assert.equal(claimVersion("CSVLogger", folder), 1);
   writeFileSync(join(folder, "file"), "");
-  assert.throws(() => claimVersion(join(folder, "file")), { name: "FileError", code: "EEXIST" });
+  assert.throws(() => claimVersion("CSVLogger", join(folder, "file")), { name: "FileError", code: "EEXIST" });
 });

@@ -1,8 +1,16 @@
 import { atMost } from "@nbit/torch";
+import type { nn } from "@nbit/torch";
 import type { StepOutcome } from "../types.js";
 
 /** Metrics reach a logger as plain numbers, read from the device once, at the log cadence. */
 export type Metrics = Readonly<Record<string, number>>;
+
+/** What a logger sees of a `ModelCheckpoint` that has just saved. */
+export interface SavedCheckpoint {
+  /** The file, or the folder of a sharded one. */
+  readonly lastSavedPath: string;
+  readonly bestModelPath: string;
+}
 
 /**
  * Base class of loggers. `name`, `version` and `logDir` say where; `logMetrics` is the one method that every logger
@@ -27,6 +35,12 @@ export abstract class Logger {
     return null;
   }
 
+  /**
+   * Called before each run that logs, in process 0, and waited for: the place to reach a server. An error ends the run
+   * before it has started.
+   */
+  start(): void | Promise<void> {}
+
   abstract logMetrics(metrics: Metrics, step: number): void | Promise<void>;
 
   /**
@@ -44,6 +58,12 @@ export abstract class Logger {
 
   /** Called once before training with what `saveHyperparameters` recorded. */
   logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}
+
+  /** Called once before training with the module. */
+  logGraph(_model: nn.Module): void | Promise<void> {}
+
+  /** Called in process 0 when a `ModelCheckpoint` has saved. It must end when it returns. */
+  afterSaveCheckpoint(_checkpoint: SavedCheckpoint): void {}
 
   /** Make what was logged so far durable. Called after each `logMetrics`; should be cheap when nothing changed. */
   save(): void | Promise<void> {

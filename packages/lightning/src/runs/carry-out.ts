@@ -63,6 +63,7 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
 /** From the module as it is given to one that is converted, restored, placed and connected. */
 async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: Course<T>): Promise<void> {
   const { fn, module, precision, strategy } = run;
+  if (fn !== "predict") for (const logger of run.loggers) await logger.start();
   shareVersions(run);
   await run.hooks.get("setup").run(fn);
   precision.moduleInit(() =>
@@ -174,6 +175,9 @@ function shareVersions({ fn, collectives, owner }: Run): void {
 }
 
 async function logHyperparams({ module, loggers }: Run): Promise<void> {
-  if (Object.keys(module.hparams).length === 0) return;
-  for (const logger of loggers) await logger.logHyperparams(module.hparams);
+  const hasHparams = Object.keys(module.hparams).length > 0;
+  for (const logger of loggers) {
+    if (hasHparams) await logger.logHyperparams(module.hparams);
+    await logger.logGraph(module);
+  }
 }

@@ -7,7 +7,7 @@ import { Graph, valueInfo } from "./graph.js";
 import { LOWERINGS } from "./lower/index.js";
 import { Op, type Operand } from "./op.js";
 import type { Program, Value } from "./program.js";
-import { Message } from "./proto.js";
+import { Message } from "../io/protobuf.js";
 import type { Formula, Size } from "./sizes.js";
 
 export interface Wanted {

@@ -2,7 +2,7 @@
 import type { DType, Tensor } from "../tensor/index.js";
 import { eachChunk } from "../io/chunks.js";
 import { OnnxError } from "./errors.js";
-import { Message } from "./proto.js";
+import { Message } from "../io/protobuf.js";
 
 /** ONNX's number of a dtype. */
 const TYPES: Readonly<Partial<Record<DType, number>>> = {

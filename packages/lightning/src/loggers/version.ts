@@ -9,8 +9,8 @@ import { isError } from "@nbit/torch/realm";
  * One more than the highest there is. Making the folder is what claims the number, so runs that start at once get
  * different ones.
  */
-export function claimVersion(root: string): number {
-  const names = withFile("CSVLogger", "make the folder", root, () => {
+export function claimVersion(fn: string, root: string): number {
+  const names = withFile(fn, "make the folder", root, () => {
     mkdirSync(root, { recursive: true });
     return readdirSync(root);
   });
@@ -26,8 +26,13 @@ export function claimVersion(root: string): number {
       return next;
     } catch (error) {
       if (!(isError(error) && "code" in error && error.code === "EEXIST"))
-        throw asFileError("CSVLogger", "make the folder", folder, error);
+        throw asFileError(fn, "make the folder", folder, error);
       next++;
     }
   }
+}
+
+/** Folder of a version: a number's is `version_<n>`, a string is the folder's name. */
+export function folderOf(version: number | string): string {
+  return typeof version === "string" ? version : `version_${version}`;
 }

@@ -1,9 +1,35 @@
-import { quoted } from "@nbit/torch";
+import { lstatSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { quoted, writeText } from "@nbit/torch";
+import { isPlain } from "@nbit/torch/realm";
+
+/**
+ * Write them to `hparams.yaml` in a folder; with a number in its name where others lie, of an earlier run.
+ * @returns The file, to be written again when there are more.
+ */
+export function writeHparams(
+  fn: string,
+  folder: string,
+  params: Readonly<Record<string, unknown>>,
+  before: string | null,
+): string {
+  const content = hparamsYaml(params);
+  const path = before ?? freeName(folder, content);
+  writeText(fn, path, content);
+  return path;
+}
+
+function freeName(folder: string, content: string): string {
+  for (let n = 0; ; n++) {
+    const path = join(folder, n === 0 ? "hparams.yaml" : `hparams-${n}.yaml`);
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    if (stat === undefined || (stat.isFile() && readFileSync(path, "utf8") === content)) return path;
+  }
+}
 
 /**
  * Hyper-parameters as YAML 1.2, which Lightning and every YAML reader load: block style for nesting, JSON for scalars.
  */
-import { isPlain } from "@nbit/torch/realm";
 export function hparamsYaml(params: Readonly<Record<string, unknown>>): string {
   const lines = mapping(params, 0, new Set());
   return lines.length === 0 ? "{}\n" : `${lines.join("\n")}\n`;
@@ -57,4 +83,30 @@ function describe(value: unknown): string {
 /** Plain where that is safe; words that YAML reads as something else are quoted. */
 function yamlKey(key: string): string {
   return /^[A-Za-z_][\w.-]*$/.test(key) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(key) ? key : quoted(key);
+}
+
+/**
+ * Nested ones under names with "/" between, and every value as a number, a string, true or false: what servers and
+ * tables take. Null and undefined become "null".
+ */
+export function flatHparams(params: Readonly<Record<string, unknown>>): Record<string, number | string | boolean> {
+  const flat: Record<string, number | string | boolean> = {};
+  const visit = (value: unknown, name: string, open: readonly object[]): void => {
+    if (typeof value === "number" || typeof value === "boolean" || typeof value === "string") flat[name] = value;
+    else if (isPlain(value) && !open.includes(value))
+      for (const [key, item] of Object.entries(value))
+        visit(item, name === "" ? key : `${name}/${key}`, [...open, value]);
+    else flat[name] = textOf(value);
+  };
+  visit(params, "", []);
+  return flat;
+}
+
+function textOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return typeof value === "function" ? describe(value) : String(value);
+  try {
+    return Array.isArray(value) ? JSON.stringify(value) : isPlain(value) ? "<circular>" : String(value);
+  } catch {
+    return "<circular>";
+  }
 }
