@@ -35,7 +35,7 @@ class DCGAN extends LightningModule {
   }
 
   override trainingStep([real]: [Tensor]): void {
-    const [optimizerD, optimizerG] = this.optimizers();
+    const [optimizerD, optimizerG] = [this.optimizers()].flat();
 
     // The discriminator: log D(x) + log(1 - D(G(z))) is to rise. The gradients of both parts are added up.
     optimizerD.zeroGrad();

@@ -32,6 +32,12 @@ const REFUSES: Readonly<Record<string, string>> = {
   lrSchedulerStep: "ERR_ASYNC_HOOK",
   configureOptimizers: "ERR_ASYNC_HOOK",
   configureModel: "ERR_ASYNC_HOOK",
+  configureCallbacks: "ERR_ASYNC_HOOK",
+  onValidationModelEval: "ERR_ASYNC_HOOK",
+  onValidationModelTrain: "ERR_ASYNC_HOOK",
+  onTestModelEval: "ERR_ASYNC_HOOK",
+  onTestModelTrain: "ERR_ASYNC_HOOK",
+  onPredictModelEval: "ERR_ASYNC_HOOK",
   trainDataloader: "ERR_ASYNC_HOOK",
   valDataloader: "ERR_ASYNC_HOOK",
   testDataloader: "ERR_ASYNC_HOOK",
@@ -47,6 +53,10 @@ const OWN = new Set([
   "logDict",
   "print",
   "saveHyperparameters",
+  "removeIgnoredHparams",
+  "toggledOptimizer",
+  "allGather",
+  "toOnnx",
   "freeze",
   "unfreeze",
   "optimizers",
@@ -107,7 +117,7 @@ test("asynchronous hooks keep their batch, results and what they made until they
       const seen: number[] = [];
       const model = new Line();
       const target: object = where === "callback" ? new Callback() : model;
-      const hands = name.endsWith("BatchTransfer");
+      const hands = /Batch(Transfer|ToDevice)$/.test(name);
       Reflect.set(target, name, async (...args: unknown[]) => {
         await patient(
           seen,
@@ -172,8 +182,8 @@ test("methods that must end when they return are refused when they return a prom
           gradientClipVal: 1,
           numSanityValSteps: 0,
         });
-        if (name.startsWith("test")) await trainer.test(model, { dataloaders: data });
-        else if (name.startsWith("predict")) await trainer.predict(model, { dataloaders: data });
+        if (/^(on)?[tT]est/.test(name)) await trainer.test(model, { dataloaders: data });
+        else if (/^(on)?[pP]redict/.test(name)) await trainer.predict(model, { dataloaders: data });
         else {
           await trainer.fit(model, {
             trainDataloaders: name === "trainDataloader" ? undefined : loader(),

@@ -14,7 +14,7 @@ test("a run rejects with the error of an asynchronous hook, and its stack names 
     for (const reason of [new Error("boom"), "no error"]) {
       const model = new Line();
       const callback = new Callback();
-      Reflect.set(name.endsWith("BatchTransfer") ? model : callback, name, () =>
+      Reflect.set(/Batch(Transfer|ToDevice)$|^prepareData$/.test(name) ? model : callback, name, () =>
         pause(1).then(() => Promise.reject(reason)),
       );
       const error: unknown = await everything(model, [callback]).then(

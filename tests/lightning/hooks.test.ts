@@ -24,7 +24,10 @@ const STEPS = [
   "optimizerZeroGrad",
   "backward",
   "lrSchedulerStep",
+  "prepareData",
+  "configureCallbacks",
   "onBeforeBatchTransfer",
+  "transferBatchToDevice",
   "onAfterBatchTransfer",
   "onValidationModelZeroGrad",
 ];
@@ -76,7 +79,7 @@ class Net extends LightningModule {
   override trainingStep(batch: Tensor, batchIdx: number): Tensor | null {
     const loss = this.forward(batch).float().square().mean();
     if (this.options.manual === true) {
-      for (const optimizer of this.optimizers()) {
+      for (const optimizer of [this.optimizers()].flat()) {
         optimizer.zeroGrad();
         this.manualBackward(this.forward(batch).float().square().mean());
         optimizer.step();
@@ -152,7 +155,7 @@ async function stepCalls(options: TrainerOptions, net: Net, batches: number): Pr
   return inner
     .filter((call) => call.startsWith("module."))
     .map((call) => call.slice("module.".length))
-    .filter((call) => !call.endsWith("BatchTransfer"));
+    .filter((call) => !/Batch(Transfer|ToDevice)$/.test(call));
 }
 
 /** float16 with a scale at which none of these gradients comes near 65,504. */

@@ -37,7 +37,7 @@ class Two extends Net {
   override automaticOptimization = false;
   readonly other = new nn.Linear(4, 1);
   override trainingStep(batch: Tensor, batchIdx: number): null {
-    const [first, second] = this.optimizers();
+    const [first, second] = [this.optimizers()].flat();
     first?.zeroGrad();
     this.manualBackward(this.lossOf(batch, batchIdx).add(this.other.forward(batch).float().sum()));
     first?.step();

@@ -35,7 +35,9 @@ export const WAITS = [
   "onPredictEpochEnd",
   "onPredictBatchStart",
   "onPredictBatchEnd",
+  "prepareData",
   "onBeforeBatchTransfer",
+  "transferBatchToDevice",
   "onAfterBatchTransfer",
 ];
 

@@ -31,7 +31,7 @@ class Net extends LightningModule {
       .mul(this.factor)
       .add(batchIdx === 1 ? this.added : 0);
     if (!this.manual) return loss;
-    const [optimizer] = this.optimizers();
+    const [optimizer] = [this.optimizers()].flat();
     optimizer?.zeroGrad();
     this.manualBackward(loss);
     optimizer?.step();

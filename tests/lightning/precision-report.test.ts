@@ -257,7 +257,7 @@ test("a dry run of manual optimization takes no step", async () => {
   class Manual extends Net {
     override automaticOptimization = false;
     override trainingStep(batch: [Tensor, Tensor]): Tensor {
-      const [optimizer] = this.optimizers();
+      const [optimizer] = [this.optimizers()].flat();
       const loss = crossEntropyLoss(this.forward(batch[0]), batch[1]);
       optimizer?.zeroGrad();
       this.manualBackward(loss);

@@ -79,7 +79,7 @@ class Net extends LightningModule {
     this.log("val_acc", out.argmax(1).eq(y).float().mean());
   }
   override onTrainEpochEnd(): void {
-    this.rates.push(bits(Number(this.optimizers()[0]?.paramGroups[0]?.lr)));
+    this.rates.push(bits(Number([this.optimizers()].flat()[0]?.paramGroups[0]?.lr)));
   }
   override configureOptimizers() {
     const optimizer =

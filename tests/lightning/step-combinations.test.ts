@@ -123,17 +123,19 @@ class Net extends RecordedHooks {
     this.calls.push("trainingStep");
     if (this.recipe.event === "null" && i === EVENT) return null;
     if (!this.recipe.manual) return this.lossOf(batch, i);
-    this.optimizers().forEach((optimizer, o) =>
-      this.#stepByHand(
-        optimizer,
-        this.recipe.optimizers === 1
-          ? this.lossOf(batch, i)
-          : o === 0
-            ? this.#firstLoss(batch, i)
-            : this.#secondLoss(batch),
-        i,
-      ),
-    );
+    [this.optimizers()]
+      .flat()
+      .forEach((optimizer, o) =>
+        this.#stepByHand(
+          optimizer,
+          this.recipe.optimizers === 1
+            ? this.lossOf(batch, i)
+            : o === 0
+              ? this.#firstLoss(batch, i)
+              : this.#secondLoss(batch),
+          i,
+        ),
+      );
     return null;
   }
   #firstLoss(batch: Tensor, i: number): Tensor {

@@ -39,7 +39,7 @@ class Net extends RecordedHooks {
     const loss = this.forward(batch).float().square().mean();
     this.calls.push("trainingStep");
     if (this.recipe.manual === true) {
-      for (const optimizer of this.optimizers()) {
+      for (const optimizer of [this.optimizers()].flat()) {
         optimizer.zeroGrad();
         this.manualBackward(this.forward(batch).float().square().mean());
         optimizer.step();

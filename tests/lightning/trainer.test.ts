@@ -187,7 +187,7 @@ test("manual optimization toggles optimizers, clips unscaled gradients and refus
     override automaticOptimization = false;
     norms: number[] = [];
     override trainingStep(batch: Tensor): Tensor {
-      const [a, b] = this.optimizers();
+      const [a, b] = [this.optimizers()].flat();
       assert.ok(a !== undefined && b !== undefined);
       const loss = a.toggled(() => {
         assert.deepEqual([this.layer.weight.requiresGrad, this.other.weight.requiresGrad], [true, false]);

@@ -150,7 +150,7 @@ class Net extends LightningModule {
     }
   }
   override trainingStep(x: Tensor, batchIdx: number): void {
-    const optimizers = this.optimizers();
+    const optimizers = [this.optimizers()].flat();
     this.program[batchIdx]?.forEach((each, i) =>
       this.#run(each, `batch ${batchIdx}, ${i} (${each.kind})`, optimizers, x),
     );

@@ -40,7 +40,7 @@ class Net extends LightningModule {
     noGrad(() => this.layer.weight.fill_(1));
   }
   #at(place: Place): void {
-    const [optimizer] = this.optimizers();
+    const [optimizer] = [this.optimizers()].flat();
     assert.ok(optimizer !== undefined);
     if (place === "onBeforeOptimizerStep" || place === this.place) this.#look(place);
     if (place !== this.place) return;

@@ -57,7 +57,7 @@ class Net extends LightningModule {
     const loss = this.#loss(x);
     this.losses.push(loss.item());
     if (this.automaticOptimization) return loss;
-    const [optimizer] = this.optimizers();
+    const [optimizer] = [this.optimizers()].flat();
     assert.ok(optimizer !== undefined);
     // Two losses from before the step, one of which goes backward after it.
     const late = this.#loss(x.neg());

@@ -1,6 +1,6 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
 const VARIADIC =
-  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Identity|nn\.(Module#(call|compile)|LSTM#call)|nn\.Sequential|StackDataset|TensorDataset|broadcastShapes|broadcastTensors|blockDiag|cartesianProd|meshgrid|einsum|atleast[123]d|(Float|Double|Half|BFloat16|Byte|Char|Short|Int|Long|Bool)Tensor|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.(LightningModule#print|rankZeroInfo)$/;
+  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Identity|nn\.(Module#(call|compile)|LSTM#call)|nn\.Sequential|StackDataset|TensorDataset|broadcastShapes|broadcastTensors|blockDiag|cartesianProd|meshgrid|einsum|atleast[123]d|(Float|Double|Half|BFloat16|Byte|Char|Short|Int|Long|Bool)Tensor|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.((LightningModule|Trainer)#print|rankZeroInfo)$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
 export const isInternal = (path: string): boolean =>
@@ -46,7 +46,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",
   ],
   [
-    /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad|lossWeight)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
+    /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad|lossWeight)$|^lightning\.Lightning(Data)?Module#(prepareData|\w+Dataloader|transferBatchToDevice)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
     "Hooks of a module, likewise, and what hooks call.",
   ],
   [

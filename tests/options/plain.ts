@@ -17,15 +17,17 @@ const NAMES: Readonly<Record<string, string>> = {
   "cli.": "main",
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
-    "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningModule LightningOptimizer Logger LossScaling Precision " +
+    "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +
     "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isolateRng " +
     "moveDataToDevice recursiveDetach setSharedParameters suggestedMaxNumWorkers recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",
+  "lightning.LightningDataModule#": "removeIgnoredHparams",
   "lightning.LightningModule#":
-    "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer",
+    "freeze unfreeze optimizers lrSchedulers manualBackward toggleOptimizer untoggleOptimizer toggledOptimizer removeIgnoredHparams",
   "lightning.LightningOptimizer#": "step toggled",
   "lightning.Logger#": "save",
+  "lightning.Trainer#": "initModule",
   "lightning.Timer#": "timeElapsed timeRemaining",
   "lowbit.":
     "ConversionReport QuantizedLinear StableEmbedding WeightMemory amaxOf castFloat8 castReference dequantizeWeight dynamicMap dynamicMap4 emulated float8Support fp4Map " +

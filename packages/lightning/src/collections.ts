@@ -63,3 +63,10 @@ export function eachTensor(value: unknown, fn: (tensor: Tensor) => void): void {
   else if (isMap(value)) for (const item of value.values()) eachTensor(item, fn);
   else if (isPlainObject(value)) for (const key of Object.keys(value)) eachTensor(value[key], fn);
 }
+
+/** Calls `fn` with everything in lists and plain objects that is neither. */
+export function eachLeaf(value: unknown, fn: (leaf: unknown) => void): void {
+  if (Array.isArray(value)) for (const item of value) eachLeaf(item, fn);
+  else if (isPlainObject(value)) for (const item of Object.values(value)) eachLeaf(item, fn);
+  else fn(value);
+}

@@ -1,6 +1,10 @@
 /** @nbit/lightning: a module that says what to train, and a Trainer that does, in any precision. */
 export { LightningModule } from "./module.js";
-export type { ClipOptions } from "./module.js";
+export type { AllGatherOptions, ClipOptions, ToOnnxOptions } from "./module.js";
+export { LightningDataModule } from "./datamodule.js";
+export type { Datasets, FromDatasetsArguments } from "./data-from-datasets.js";
+export type { DataHooks } from "./data-hooks.js";
+export type { HyperparameterOptions } from "./hyperparameters.js";
 export { Trainer } from "./trainer.js";
 export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
 export { PrecisionSearch } from "./precision-search.js";
@@ -9,7 +13,8 @@ export { flawOf, recommend, SearchResult } from "./diagnostics/search-result.js"
 export type { SearchRow } from "./diagnostics/search-result.js";
 export type { Duration } from "./duration.js";
 export type { TrainerOptions } from "./trainer-options.js";
-export type { CallbackView, TrainerView } from "./trainer-view.js";
+export type { CallbackView, CheckpointView, EarlyStoppingView } from "./callback-view.js";
+export type { TrainerView } from "./trainer-view.js";
 export type {
   Batch,
   HookResult,
@@ -47,7 +52,7 @@ export { Timer } from "./callbacks/timer.js";
 export type { TimerOptions } from "./callbacks/timer.js";
 
 export { readCheckpoint, writeCheckpoint, type SaveCheckpointOptions } from "./checkpoint/file.js";
-export type { Checkpoint, LoopsState } from "./checkpoint/format.js";
+export type { Checkpoint, DatamoduleState, LoopsState } from "./checkpoint/format.js";
 export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint-options.js";
 

@@ -8,6 +8,7 @@ import {
   device,
   dtypeKind,
   kinds,
+  onnx,
   type optim,
   type OptionNames,
   verbatim,
@@ -15,15 +16,16 @@ import {
 import type { Device, DType, Tensor } from "@nbit/torch";
 import { readCheckpoint } from "./checkpoint/file.js";
 import { readLightningFile } from "./checkpoint/lightning-file.js";
+import { onDevice } from "./collections.js";
 import { MisconfigurationError } from "./errors.js";
 import {
   buildFromHyperparameters,
   isBuiltFromHyperparameters,
-  withRecorded,
+  RecordedHyperparameters,
   type HyperparameterOptions,
-  type Hyperparameters,
 } from "./hyperparameters.js";
 import { mustEnd } from "./promises.js";
+import { gatherTensors } from "./ranks/gather-tensors.js";
 import type { LogValue } from "./logging/metric.js";
 import { checkLogOptions, type LogOptions } from "./logging/results.js";
 import type { LightningOptimizer } from "./loops/lightning-optimizer.js";
@@ -43,12 +45,29 @@ const detached = new WarnOnce();
 export let attachHost: (module: LightningModule, host: ModuleHost | null) => void;
 /** What a module is connected to. For parts of the Trainer only. */
 export let hostOf: (module: LightningModule) => ModuleHost | null;
+/** What `saveHyperparameters` recorded of a module. For the Trainer only. */
+export let hyperparametersOf: (module: LightningModule) => RecordedHyperparameters;
 
 export interface LoadModuleOptions {
   /** Of module and weights. Default: as they were saved. */
   readonly dtype?: DType;
 }
 const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind };
+
+export interface AllGatherOptions {
+  /** Default false. */
+  readonly syncGrads?: boolean;
+}
+const ALL_GATHER: OptionNames<AllGatherOptions> = { syncGrads: kinds.flag };
+
+/** What `onnx.export` takes beside the model, its inputs and the file. */
+export type ToOnnxOptions = Omit<onnx.ExportArguments, "model" | "args" | "f">;
+const TO_ONNX: OptionNames<ToOnnxOptions> = {
+  inputNames: true,
+  outputNames: true,
+  opsetVersion: true,
+  dynamicAxes: true,
+};
 
 export interface ClipOptions {
   /** Default: the Trainer's `gradientClipVal`. */
@@ -81,13 +100,18 @@ const CLIP: OptionNames<ClipOptions> = {
  * }
  */
 export class LightningModule extends ModuleHooks {
+  /** The entry of a checkpoint that holds `hparams`. */
+  static readonly CHECKPOINT_HYPER_PARAMS_KEY = "hyperparameters";
+
   /** False: `trainingStep` calls `manualBackward`, `optimizer.step()` and `optimizer.zeroGrad()` itself. */
   automaticOptimization = true;
+  /** An example of what `forward` takes (an array: its arguments), for `toOnnx` and for sizes in summaries. */
+  exampleInputArray: unknown = null;
   /** False: missing or unexpected keys in a checkpoint are ignored. */
   strictLoading = true;
 
   #host: ModuleHost | null = null;
-  #hparams: Hyperparameters = Object.freeze({});
+  readonly #hparams = new RecordedHyperparameters();
   readonly #toggled = new ToggledParameters();
 
   constructor() {
@@ -100,12 +124,13 @@ export class LightningModule extends ModuleHooks {
       module.#host = host;
     };
     hostOf = (module) => module.#host;
+    hyperparametersOf = (module) => module.#hparams;
   }
 
   /** @internal A copy has the hyperparameters, and no Trainer. */
   protected override copiedFrom(original: this): void {
     super.copiedFrom(original);
-    this.#hparams = original.#hparams;
+    this.#hparams.copyFrom(original.#hparams);
   }
 
   /** The Trainer in charge. Throws when there is none. */
@@ -152,6 +177,20 @@ export class LightningModule extends ModuleHooks {
 
   get logger(): TrainerView["logger"] {
     return this.#host?.trainer.logger ?? null;
+  }
+  get loggers(): TrainerView["loggers"] {
+    return this.#host?.trainer.loggers ?? [];
+  }
+
+  /** This process among all of the run, and among those of its machine; 0 without a Trainer. */
+  get globalRank(): number {
+    return this.#host?.trainer.globalRank ?? 0;
+  }
+  get localRank(): number {
+    return this.#host?.trainer.localRank ?? 0;
+  }
+  get onGpu(): boolean {
+    return this.device.type === "cuda";
   }
 
   // What a model defines.
@@ -207,21 +246,6 @@ export class LightningModule extends ModuleHooks {
    */
   configureModel(): void {}
 
-  // Loaders, when they are not passed to fit, validate, test or predict.
-
-  trainDataloader(): unknown {
-    return null;
-  }
-  valDataloader(): unknown {
-    return null;
-  }
-  testDataloader(): unknown {
-    return null;
-  }
-  predictDataloader(): unknown {
-    return null;
-  }
-
   // Logging.
 
   /**
@@ -265,7 +289,11 @@ export class LightningModule extends ModuleHooks {
 
   /** What `saveHyperparameters` recorded; frozen. */
   get hparams(): Readonly<Record<string, unknown>> {
-    return this.#hparams;
+    return this.#hparams.values;
+  }
+  /** The same as it was recorded last, whatever was removed since. */
+  get hparamsInitial(): Readonly<Record<string, unknown>> {
+    return this.#hparams.initial;
   }
 
   /**
@@ -274,7 +302,12 @@ export class LightningModule extends ModuleHooks {
    */
   saveHyperparameters(params: object, options: HyperparameterOptions = {}): void {
     atMost("saveHyperparameters", arguments, 2);
-    this.#hparams = withRecorded(this.#hparams, params, options);
+    this.#hparams.save(params, options);
+  }
+  /** Forget recorded values, of a base class for example. */
+  removeIgnoredHparams(ignoreList: readonly string[]): void {
+    atMost("removeIgnoredHparams", arguments, 1);
+    this.#hparams.remove(ignoreList);
   }
 
   /**
@@ -315,16 +348,31 @@ export class LightningModule extends ModuleHooks {
 
   // Manual optimization.
 
-  /** The optimizers, wrapped: their `step` unscales, calls the hooks and skips as the precision needs. */
-  optimizers(): readonly LightningOptimizer[] {
-    atMost("LightningModule.optimizers", arguments, 0);
-    return this.#require("optimizers").wrappedOptimizers();
+  /**
+   * The optimizers, wrapped: their `step` unscales, calls the hooks and skips as the precision needs. The optimizer
+   * itself where there is one.
+   *
+   * @param usePlOptimizer - False: as `configureOptimizers` returned them, not wrapped. Default true.
+   * @example const [generator, critic] = [this.optimizers()].flat(); // a list, however many there are
+   */
+  optimizers(usePlOptimizer?: true): LightningOptimizer | readonly LightningOptimizer[];
+  optimizers(
+    usePlOptimizer: boolean,
+  ): optim.Optimizer | LightningOptimizer | readonly (optim.Optimizer | LightningOptimizer)[];
+  optimizers(
+    usePlOptimizer = true,
+  ): optim.Optimizer | LightningOptimizer | readonly (optim.Optimizer | LightningOptimizer)[] {
+    atMost("LightningModule.optimizers", arguments, 1);
+    checkArguments("LightningModule.optimizers", { usePlOptimizer }, { usePlOptimizer: kinds.flag });
+    const wrapped = this.#require("optimizers").wrappedOptimizers();
+    return usePlOptimizer ? oneOrAll(wrapped) : oneOrAll(wrapped.map(({ optimizer }) => optimizer));
   }
 
-  /** The schedulers that `configureOptimizers` returned. */
-  lrSchedulers(): readonly Scheduler[] {
+  /** The schedulers that `configureOptimizers` returned: the scheduler itself where there is one, null for none. */
+  lrSchedulers(): Scheduler | readonly Scheduler[] | null {
     atMost("LightningModule.lrSchedulers", arguments, 0);
-    return this.#require("lrSchedulers").trainer.lrSchedulerConfigs.map((config) => config.scheduler);
+    const schedulers = this.#require("lrSchedulers").trainer.lrSchedulerConfigs.map((config) => config.scheduler);
+    return schedulers.length === 0 ? null : oneOrAll(schedulers);
   }
 
   /** Backward under the precision in use: scales the loss where it must. */
@@ -353,6 +401,56 @@ export class LightningModule extends ModuleHooks {
   untoggleOptimizer(_optimizer?: optim.Optimizer | LightningOptimizer): void {
     atMost("LightningModule.untoggleOptimizer", arguments, 1);
     this.#toggled.restore();
+  }
+
+  /** Run `fn` with gradients for this optimizer's parameters only. @returns What `fn` returns. */
+  toggledOptimizer<T>(optimizer: optim.Optimizer | LightningOptimizer, fn: () => T): T {
+    atMost("LightningModule.toggledOptimizer", arguments, 2);
+    checkArguments("LightningModule.toggledOptimizer", { fn }, { fn: kinds.callable });
+    this.toggleOptimizer(optimizer);
+    try {
+      return fn();
+    } finally {
+      this.untoggleOptimizer(optimizer);
+    }
+  }
+
+  /**
+   * Tensors of all processes, stacked in the order of ranks: of shape `[worldSize, …]` for each of shape `[…]`, in
+   * arrays, objects and Maps. Every process calls it, with equal shapes and dtypes. One process alone gets `data` itself.
+   *
+   * @param options.syncGrads - Gradients flow back: each process gets the sum of what all have for its part. Default
+   * false.
+   */
+  allGather<T>(data: T, options: AllGatherOptions = {}): T {
+    atMost("LightningModule.allGather", arguments, 2);
+    checkOptions("LightningModule.allGather", options, ALL_GATHER);
+    const { strategy } = this.#require("allGather").trainer;
+    return gatherTensors(data, strategy, options.syncGrads ?? false) as T;
+  }
+
+  /**
+   * Write this model as a graph of ONNX (`onnx.export` of `@nbit/torch`), in evaluation mode.
+   *
+   * @param filePath - By custom, the name ends in `.onnx`.
+   * @param inputSample - What `forward` takes. Default: `exampleInputArray`.
+   * @throws {MisconfigurationError} `ERR_EXAMPLE_INPUT` where there is neither.
+   */
+  toOnnx(filePath: string, inputSample: onnx.ExportInputs | null = null, options: ToOnnxOptions = {}): void {
+    atMost("LightningModule.toOnnx", arguments, 3);
+    checkArguments("LightningModule.toOnnx", { filePath }, { filePath: kinds.filled });
+    checkOptions("LightningModule.toOnnx", options, TO_ONNX);
+    const sample = inputSample ?? this.exampleInputArray;
+    if (sample === null || sample === undefined)
+      throw new MisconfigurationError(
+        "LightningModule.toOnnx",
+        "inputSample, or an exampleInputArray of the module",
+        sample,
+        undefined,
+        "ERR_EXAMPLE_INPUT",
+      );
+    const moved = onDevice(sample, this.parameters()[0]?.device ?? this.device) as onnx.ExportInputs;
+    onnx.export(this, moved, filePath, options);
   }
 
   // Parts of the training step that may be replaced.
@@ -392,6 +490,12 @@ export class LightningModule extends ModuleHooks {
   }
 }
 copiedByConstruction(LightningModule);
+
+/** The one of a list; a list of several, or of none, as it is. */
+function oneOrAll<T>(list: readonly T[]): T | readonly T[] {
+  const [first] = list;
+  return list.length === 1 && first !== undefined ? first : list;
+}
 
 /** The error of a method that a model has to define, where it is called by what needs it. */
 function notDefined(module: LightningModule, method: string, needs?: "fit" | "validate" | "test"): Error {

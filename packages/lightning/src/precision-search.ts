@@ -16,7 +16,8 @@ import {
 } from "@nbit/torch";
 import type { nn } from "@nbit/torch";
 import { Callback } from "./callbacks/callback.js";
-import { asLoaders } from "./loops/fetch.js";
+import { sourceOf } from "./loops/combined-fetcher.js";
+import { trainingGroup } from "./loops/loader-group.js";
 import { attachHost, hostOf } from "./module.js";
 import { LightningModule } from "./module.js";
 import type { PrecisionInput } from "./precision/names.js";
@@ -151,14 +152,14 @@ export class PrecisionSearch {
 
   /** The first batches; a short loader begins again. */
   async #batches(given: unknown): Promise<Batch[]> {
-    const [loader] = asLoaders(given);
-    if (loader === undefined)
-      throw new ArgumentError("PrecisionSearch", "trainDataloaders: a loader of training batches", given);
+    const group = trainingGroup(given);
+    if (group === null)
+      throw new ArgumentError("PrecisionSearch", "trainDataloaders: loaders of training batches", given);
+    const source = sourceOf(group, this.#options.steps, "steps");
     const batches: Batch[] = [];
-    for await (const batch of loader as AsyncIterable<Batch> | Iterable<Batch>) {
-      batches.push(batch);
-      if (batches.length === this.#options.steps) break;
-    }
+    source.start(0);
+    for (let next = await source.next(); next !== null; next = await source.next()) batches.push(next.batch);
+    await source.close();
     if (batches.length === 0)
       throw new ArgumentError("PrecisionSearch", "a loader that yields batches", verbatim("an empty one"));
     return batches;

@@ -18,12 +18,11 @@ const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
     gpus: 'Use accelerator: "cuda" and devices: 1.',
     replaceSamplerDdp: "Use useDistributedSampler.",
     profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
-    detectAnomaly: 'Use detectNonFinite: "gradients", which names the module and the operator.',
     amp: "Use precision: 16.",
     fp16: "Use precision: 16.",
     bf16: 'Use precision: "bf16".',
     resumeFromCheckpoint: "Pass ckptPath to fit.",
-    overfitBatches: "Use limitTrainBatches, and shuffle: false in the loader.",
+    modelRegistry: "There is no registry: checkpoints are files, and ckptPath is their path.",
   }),
 );
 
@@ -31,9 +30,9 @@ const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
  * Checks every option and fills in defaults. Nothing is started.
  * @throws {MisconfigurationError} `Trainer: expected the option maxEpochs. Received: "max_epochs".`
  */
-export function resolveOptions(options: TrainerOptions): ResolvedOptions {
-  checkOptions("Trainer", options, ROWS, (expected, received, fix) => {
-    const replacement = replacementFor(options, received);
+export function resolveOptions(given: TrainerOptions): ResolvedOptions {
+  checkOptions("Trainer", given, ROWS, (expected, received, fix) => {
+    const replacement = replacementFor(given, received);
     return new MisconfigurationError(
       "Trainer",
       replacement === undefined ? expected : "an option that it has",
@@ -42,8 +41,11 @@ export function resolveOptions(options: TrainerOptions): ResolvedOptions {
       "ERR_TRAINER_OPTION",
     );
   });
+  const options = given.barebones === true ? { ...given, ...bare(given) } : given;
   const { fastDevRun, detectNonFinite, numSanityValSteps, ...rest } = withDefaults(options, ROWS);
   checkActivations(rest);
+  checkAnomalies(given);
+  const { overfitBatches, detectAnomaly } = rest;
   const batches = fastDevRun === true ? 1 : fastDevRun;
   return {
     ...rest,
@@ -51,7 +53,21 @@ export function resolveOptions(options: TrainerOptions): ResolvedOptions {
     detectNonFinite: detectNonFinite === true ? "loss" : detectNonFinite,
     fastDevRun: batches,
     ...(batches === false ? {} : onlyTrying(batches, rest.checkValEveryNEpoch)),
+    // Only operators that run one by one can be looked at.
+    ...(detectAnomaly ? { replay: false } : {}),
+    ...(overfitBatches === 0 ? {} : { limitTrainBatches: overfitBatches, limitValBatches: overfitBatches }),
   };
+}
+
+function checkAnomalies({ detectAnomaly, cudaGraph, replay }: TrainerOptions): void {
+  if (detectAnomaly !== true || (cudaGraph !== true && replay !== true)) return;
+  throw new MisconfigurationError(
+    "Trainer",
+    `no ${cudaGraph === true ? "cudaGraph" : "replay"} with detectAnomaly`,
+    true,
+    "A recorded step has no operators to look at.",
+    "ERR_DETECT_ANOMALY",
+  );
 }
 
 /** A recorded step has one way through memory. */
@@ -68,6 +84,37 @@ function checkActivations(
     "A recorded graph neither runs modules again nor moves activations.",
     "ERR_ACTIVATION_GRAPH",
   );
+}
+
+/** What `barebones` switches off. */
+const BARE = {
+  enableCheckpointing: false,
+  logger: false,
+  enableProgressBar: false,
+  logEveryNSteps: 0,
+  enableModelSummary: false,
+  numSanityValSteps: 0,
+  detectNonFinite: false,
+} as const satisfies TrainerOptions;
+
+/** @throws {MisconfigurationError} ERR_BAREBONES: an option asks for what is left out. */
+function bare(given: TrainerOptions): TrainerOptions {
+  const refuse = (name: string, received: unknown): never => {
+    throw new MisconfigurationError(
+      "Trainer",
+      `no ${name} with barebones`,
+      received,
+      "It costs time beside training. Leave out one of the two.",
+      "ERR_BAREBONES",
+    );
+  };
+  for (const [name, off] of Object.entries(BARE)) {
+    const value: unknown = Reflect.get(given, name);
+    if (value !== undefined && value !== off) refuse(name, value);
+  }
+  if (given.fastDevRun !== undefined && given.fastDevRun !== false) refuse("fastDevRun", given.fastDevRun);
+  if (given.detectAnomaly === true) refuse("detectAnomaly", true);
+  return BARE;
 }
 
 /** What `fastDevRun` puts in the place of other options: one epoch of so many batches of everything. */

@@ -3,9 +3,11 @@
  * no error.
  */
 import { checkOptions, kinds, type optim, type OptionNames, type Tensor } from "@nbit/torch";
-import { MisconfigurationError, misconfigured } from "./errors.js";
+import { LightningDataModule } from "./datamodule.js";
+import { MisconfigurationError } from "./errors.js";
 import { isOverridden } from "./hooks.js";
-import { isLoader, type Fetcher } from "./loops/fetch.js";
+import type { BatchSource } from "./loops/batch-source.js";
+import { isLoader } from "./loops/fetch.js";
 import { LightningModule } from "./module.js";
 import { hiddenParameters } from "./diagnostics/hidden-parameters.js";
 import { warnTogether } from "./ranks/common-findings.js";
@@ -16,8 +18,10 @@ import type { TrainerFn } from "./types.js";
 import type { WarnOnce } from "./warnings.js";
 
 const CKPT = kinds.orNull(kinds.filled);
-const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ckptPath: CKPT, ckptDtype: true };
-const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ckptPath: CKPT, ckptDtype: true };
+const DATAMODULE = kinds.orNull(kinds.instanceOf("a LightningDataModule", LightningDataModule));
+const SHARED = { datamodule: DATAMODULE, ckptPath: CKPT, ckptDtype: true } as const;
+const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ...SHARED };
+const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ...SHARED };
 const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag, gather: kinds.flag };
 const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = {
   fit: FIT,
@@ -50,7 +54,36 @@ export function checkCall(fn: TrainerFn, model: unknown, options: FitOptions | E
       "ERR_LOADERS",
     );
   }
-  checkOptions<object>(fn, options, NAMES[fn], misconfigured(fn, "ERR_RUN_OPTION"));
+  checkOptions<object>(fn, options, NAMES[fn], (expected, received, fix) => {
+    const needless = received === "weightsOnly" && "weightsOnly" in options;
+    return needless
+      ? new MisconfigurationError(fn, "no weightsOnly", received, WEIGHTS_ONLY, "ERR_RUN_OPTION")
+      : new MisconfigurationError(fn, expected, received, fix, "ERR_RUN_OPTION");
+  });
+}
+const WEIGHTS_ONLY =
+  "Leave it out: checkpoints hold tensors and plain values alone, and reading one runs no code of the file's.";
+
+/**
+ * The data module of a call: given as such, or, as Lightning lets one, in the place of the loaders.
+ * @throws {MisconfigurationError} ERR_LOADERS where there are loaders too.
+ */
+export function datamoduleOf(fn: TrainerFn, options: FitOptions & EvaluateOptions): LightningDataModule | null {
+  const { trainDataloaders, valDataloaders, dataloaders } = options;
+  const first: unknown = fn === "fit" ? trainDataloaders : dataloaders;
+  const inPlace = first instanceof LightningDataModule ? first : null;
+  const datamodule = options.datamodule ?? inPlace;
+  const loaders = [inPlace === null ? first : null, fn === "fit" ? valDataloaders : null];
+  const twice = inPlace !== null && options.datamodule != null && options.datamodule !== inPlace;
+  if (datamodule !== null && (twice || loaders.some((given) => given !== null && given !== undefined)))
+    throw new MisconfigurationError(
+      fn,
+      "a datamodule or loaders, not both",
+      twice ? options.datamodule : loaders.find((given) => given !== null && given !== undefined),
+      "A data module brings all loaders of a run.",
+      "ERR_LOADERS",
+    );
+  return datamodule;
 }
 
 /** Warns of layers that no optimizer will be given. Before `configureOptimizers`, which may fail of that. */
@@ -64,10 +97,10 @@ export function warnOfHiddenParameters(module: LightningModule, collectives: Col
 
 export interface FitFacts {
   readonly module: LightningModule;
-  readonly fetcher: Fetcher;
+  readonly fetcher: BatchSource;
   readonly optimizers: readonly optim.Optimizer[];
-  /** What was given for validation, or the module's own. */
-  readonly validationLoaders: unknown;
+  /** There are loaders for validation. */
+  readonly hasValidation: boolean;
   readonly options: ResolvedOptions;
   readonly hasLoggers: boolean;
   /** Optimizer steps in all; Infinity when unknown. */
@@ -87,7 +120,7 @@ export function warnOfGaps(facts: FitFacts, warnings: WarnOnce): void {
       "WARN_FOREIGN_OPTIMIZER",
       `fit: no parameter of ${module.constructor.name || "the module"} is in an optimizer: it will not change. Give the optimizer this.parameters().`,
     );
-  const hasValidation = facts.validationLoaders !== null && facts.validationLoaders !== undefined;
+  const { hasValidation } = facts;
   if (fetcher.length === 0 && options.limitTrainBatches !== 0)
     warnings.warn("WARN_NO_BATCHES", "fit: the loader of training batches is empty: nothing will be trained.");
   if (options.limitValBatches !== 0) {

@@ -1,13 +1,20 @@
 /** What fit, validate, test and predict take beside the module. */
-import type { DType } from "@nbit/torch";
-import type { Loader } from "./loops/fetch.js";
+import type { DType, Iterables } from "@nbit/torch";
+import type { LightningDataModule } from "./datamodule.js";
 
-/** A loader, a list of loaders, or nothing (the module's own loader is asked then). */
-export type Loaders = Loader | readonly Loader[] | null | undefined;
+/**
+ * A loader; several in lists and objects, or in a CombinedLoader; or nothing (those of the module are asked for then).
+ *
+ * Several of training are read together: each batch has one of each, in their structure, and those that are shorter
+ * than the longest begin again (a CombinedLoader says otherwise). Several of evaluation are read one after the other.
+ */
+export type Loaders = Iterables | null | undefined;
 
 export interface FitOptions {
-  readonly trainDataloaders?: Loaders;
+  readonly trainDataloaders?: Loaders | LightningDataModule;
   readonly valDataloaders?: Loaders;
+  /** What brings the loaders, instead of them. */
+  readonly datamodule?: LightningDataModule | null;
   /** A checkpoint to go on from: a path, "last" or "best". */
   readonly ckptPath?: string | null;
   /**
@@ -18,7 +25,9 @@ export interface FitOptions {
 }
 
 export interface EvaluateOptions {
-  readonly dataloaders?: Loaders;
+  readonly dataloaders?: Loaders | LightningDataModule;
+  /** What brings the loaders, instead of them. */
+  readonly datamodule?: LightningDataModule | null;
   /** A checkpoint whose weights to use: a path, "last" or "best". */
   readonly ckptPath?: string | null;
   /**

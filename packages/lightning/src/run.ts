@@ -20,7 +20,7 @@ import type { LogOptions, Results } from "./logging/results.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LoopContext } from "./loops/context.js";
 import type { EvaluationLoop } from "./loops/evaluation.js";
-import type { Fetcher } from "./loops/fetch.js";
+import type { BatchSource } from "./loops/batch-source.js";
 import type { CompiledSteps } from "./loops/compiled-steps.js";
 import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
@@ -30,12 +30,14 @@ import type { StepReplays } from "./loops/step-replays.js";
 import type { PredictLoop } from "./loops/predict.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { TrainStep } from "./loops/train-step.js";
+import type { LightningDataModule } from "./datamodule.js";
 import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import { sharesOf, takeShares } from "./logging/reduce.js";
 import type { NewsOfRanks } from "./ranks/news.js";
+import { RunData } from "./runs/run-data.js";
 import { StopVotes, type Wish } from "./ranks/stop-votes.js";
 import type { Collectives, Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
@@ -46,7 +48,9 @@ import { WarnOnce } from "./warnings.js";
 /** The parts of a run that only a fit has. */
 export interface FitParts {
   readonly progress: FitProgress;
-  readonly fetcher: Fetcher;
+  readonly fetcher: BatchSource;
+  /** The training loaders, in the structure in which they were given. */
+  readonly dataloaders: unknown;
   readonly results: Results;
   readonly step: TrainStep;
   readonly replays: StepReplays | null;
@@ -65,6 +69,8 @@ export interface RunOwner {
   readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly Callback[];
+  /** Null: loaders are passed, or the module's. */
+  readonly datamodule: LightningDataModule | null;
   readonly options: ResolvedOptions;
   /** Where the fit before this run stands: what comes after it reports its step and epoch. */
   readonly lastFit: FitProgress | null;
@@ -72,10 +78,12 @@ export interface RunOwner {
 
 /** One call of fit, validate, test or predict: what its loops share, and what its module may ask for. */
 export class Run implements LoopContext, ModuleHost {
-  readonly hooks: Hooks;
+  readonly data: RunData;
   readonly metricStore: MetricStore;
   readonly warnings = new WarnOnce();
   readonly trainer: TrainerView;
+  #hooks: Hooks;
+  #callbacks: readonly Callback[];
   #hook: string | null = null;
   #sink: LogSink | null = null;
   #gradients = true;
@@ -99,7 +107,7 @@ export class Run implements LoopContext, ModuleHost {
   /** How to take back what was restored of it, while the rest may still be refused. */
   restoring: Undo | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
-  preparing: { readonly progress: FitProgress; readonly fetcher: Fetcher } | null = null;
+  preparing: { readonly progress: FitProgress; readonly fetcher: BatchSource } | null = null;
   /** The signal that asked the run to end; acted on between batches. */
   interrupted: EndingSignal | null = null;
   /** Everything is made and restored: a checkpoint from here on says where the run stands. */
@@ -118,10 +126,25 @@ export class Run implements LoopContext, ModuleHost {
   ) {
     this.trainer = owner.view;
     this.metricStore = metricStore;
-    this.hooks = new Hooks(owner.view, module, owner.callbacks, this);
+    this.data = new RunData(module, owner.datamodule, this.warnings);
+    this.#callbacks = owner.callbacks;
+    this.#hooks = new Hooks(owner.view, module, owner.callbacks, this);
     this.collectives = owner.strategy.collectives ?? null;
     const wish = (): Wish => ({ stop: owner.view.shouldStop, signal: this.interrupted });
     this.#votes = this.collectives === null ? null : new StopVotes(this.collectives, wish);
+  }
+
+  get hooks(): Hooks {
+    return this.#hooks;
+  }
+  get callbacks(): readonly Callback[] {
+    return this.#callbacks;
+  }
+  /** Those that the module wants too: before any of them has been called. */
+  useCallbacks(callbacks: readonly Callback[]): void {
+    if (callbacks === this.#callbacks) return;
+    this.#callbacks = callbacks;
+    this.#hooks = new Hooks(this.trainer, this.module, callbacks, this);
   }
 
   /** What the module is attached to. */
@@ -206,13 +229,13 @@ export class Run implements LoopContext, ModuleHost {
   }
   /** Hooks and methods of the user's see a checkpoint with all of its tensors. */
   get #readsInPart(): boolean {
-    const { module, owner, strategy } = this;
+    const { module, callbacks, strategy } = this;
     return (
       this.fn === "fit" &&
       strategy.loadOptimizerState !== undefined &&
       !isOverridden(module, "onLoadCheckpoint") &&
       !isOverridden(module, "loadStateDict") &&
-      owner.callbacks.every(({ onLoadCheckpoint }) => onLoadCheckpoint === Callback.prototype.onLoadCheckpoint)
+      callbacks.every(({ onLoadCheckpoint }) => onLoadCheckpoint === Callback.prototype.onLoadCheckpoint)
     );
   }
   /** All of it is restored: what it holds beyond random numbers goes, instead of staying as long as the run. */
@@ -318,6 +341,10 @@ export class Run implements LoopContext, ModuleHost {
   // What the module asks for.
 
   log(name: string, value: LogValue | PendingNumber, options: LogOptions): void {
+    if (this.options.barebones) {
+      this.warnings.warn("WARN_BAREBONES", `log(${JSON.stringify(name)}): barebones logs nothing.`);
+      return;
+    }
     if (this.#sink !== null) return this.#sink(name, value, options);
     const results = this.metricStore.active;
     const hook = this.#hook;

@@ -47,6 +47,7 @@ const batches: kinds.Kind<BatchLimit> = {
   accepts: isBatches,
   meant: () => "Leave it out for all batches.",
 };
+const overfit: kinds.Kind<number> = { words: batches.words, accepts: isBatches };
 const interval: kinds.Kind<number> = {
   words: "a whole number of batches ≥ 1, or a share in (0, 1)",
   accepts: (v) => isBatches(v) && v !== 0,
@@ -178,6 +179,12 @@ export const ROWS = {
     values: SHARE,
     summary: "batches per loader of predict",
   }),
+  overfitBatches: option(overfit, {
+    default: 0,
+    flag: NUMBER,
+    values: `${SHARE}; 0: all`,
+    summary: "learn so many batches by heart",
+  }),
   valCheckInterval: option(interval, {
     defaultWords: "the end of an epoch",
     flag: NUMBER,
@@ -195,6 +202,13 @@ export const ROWS = {
     flag: NUMBER,
     values: "-1: all",
     summary: "validation batches tried before training",
+  }),
+
+  reloadDataloadersEveryNEpochs: option(count(0), {
+    default: 0,
+    flag: NUMBER,
+    values: "0: never",
+    summary: "epochs after which loaders are asked for again",
   }),
 
   accumulateGradBatches: option(count(1), { default: 1, flag: NUMBER, summary: "batches per optimizer step" }),
@@ -268,6 +282,7 @@ export const ROWS = {
     values: "true, false, step or gradients",
     summary: "end when the loss is NaN or infinite",
   }),
+  detectAnomaly: option(onOff, { default: false, flag: SWITCH, summary: "look for NaN in every operator of backward" }),
   deterministic: option(choice(false, true, "warn"), {
     default: false,
     flag: ["switch", "text"],
@@ -292,6 +307,13 @@ export const ROWS = {
     values: "false: an evaluation step may differentiate",
     summary: "evaluate in inference mode",
   }),
+  enableAutologHparams: option(onOff, {
+    default: true,
+    flag: SWITCH,
+    values: "false: only what you log yourself",
+    summary: "give hyperparameters to the loggers",
+  }),
+  barebones: option(onOff, { default: false, flag: SWITCH, summary: "leave out all that costs time beside training" }),
   defaultRootDir: option(folder, {
     default: () => process.cwd(),
     defaultWords: "the working directory",

@@ -81,12 +81,24 @@ export interface TrainerOptions {
   readonly limitTestBatches?: BatchLimit;
   /** Batches per loader of `predict`. Default: all. */
   readonly limitPredictBatches?: BatchLimit;
+  /**
+   * Learn a few batches by heart, to see whether a model can: so many of training, and of validation within the fit, the
+   * same in every epoch, in the place of `limitTrainBatches` and `limitValBatches`. Shuffling is switched off, with a
+   * warning. Default 0: all batches.
+   */
+  readonly overfitBatches?: number;
   /** Validate every so many training batches, or after this share of an epoch. Default: at the end of an epoch. */
   readonly valCheckInterval?: number;
   /** Validate in every n-th epoch. Default 1. Null: count the batches of `valCheckInterval` across epochs. */
   readonly checkValEveryNEpoch?: number | null;
   /** Validation batches per loader that are tried before training. Default 2; -1 for all. */
   readonly numSanityValSteps?: number;
+
+  /**
+   * Ask for the loaders again after so many epochs, of whoever brings them: for data that grows, or a batch size that
+   * changes. Default 0: never.
+   */
+  readonly reloadDataloadersEveryNEpochs?: number;
 
   /** Batches per optimizer step. Default 1. */
   readonly accumulateGradBatches?: number;
@@ -154,6 +166,11 @@ export interface TrainerOptions {
    * replayed too, by all, to say whose values it was for (`StepOutcome.ranks`): `trainingStep` is called once more.
    */
   readonly detectNonFinite?: DetectNonFinite;
+  /**
+   * Look for NaN in what each operator of backward returns, and end with an error that names the forward operator, with
+   * the line that called it. Slow. Default false. `detectNonFinite` looks at losses and gradients.
+   */
+  readonly detectAnomaly?: boolean;
   /** Operators without a deterministic algorithm throw ("warn": warn). Default false. */
   readonly deterministic?: boolean | "warn";
   /**
@@ -173,6 +190,14 @@ export interface TrainerOptions {
    * `enableGrad(() => grad(energy, [position]))`. Validation within a fit is never in inference mode. Default true.
    */
   readonly inferenceMode?: boolean;
+  /** Give the loggers what `saveHyperparameters` recorded, when a fit begins. Default true. */
+  readonly enableAutologHparams?: boolean;
+  /**
+   * Leave out whatever costs time beside training, to measure the Trainer itself: checkpoints, loggers and `log`, the
+   * progress bar, the summary, the sanity check, the look for losses that are not finite. An option that asks for one of
+   * these is an error. Default false.
+   */
+  readonly barebones?: boolean;
   /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */
   readonly defaultRootDir?: string;
   /** Try everything on n batches (true: 1), without loggers, checkpoints and sanity check. */

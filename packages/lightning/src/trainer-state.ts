@@ -1,13 +1,18 @@
 import { verbatim } from "@nbit/torch";
-import type { Device, optim } from "@nbit/torch";
+import type { amp, Device, optim } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
+import { EarlyStopping } from "./callbacks/early-stopping.js";
+import { ProgressBar } from "./callbacks/progress-bar.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
+import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
+import type { LightningDataModule } from "./datamodule.js";
 import { MisconfigurationError } from "./errors.js";
 import { MetricStore } from "./logging/metric-store.js";
 import type { Logger } from "./loggers/logger.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { LightningModule } from "./module.js";
+import { MixedPrecision } from "./precision/mixed.js";
 import type { Precision } from "./precision/precision.js";
 import type { Run } from "./run.js";
 import type { Strategy } from "./strategies/strategy.js";
@@ -31,6 +36,8 @@ export abstract class TrainerState implements TrainerView {
   /** Where the last fit stands: validation and testing after it report its step and epoch. */
   protected lastFit: FitProgress | null = null;
   protected attached: LightningModule | null = null;
+  /** Indices of the devices that processes of this machine use. */
+  protected abstract readonly devices: readonly number[];
   /** A call waits for the other processes; its run does not exist yet. */
   protected joining = false;
 
@@ -49,6 +56,12 @@ export abstract class TrainerState implements TrainerView {
         "ERR_NOT_ATTACHED",
       );
     return this.attached;
+  }
+  get model(): LightningModule | null {
+    return this.attached;
+  }
+  get datamodule(): LightningDataModule | null {
+    return this.active?.data.datamodule ?? null;
   }
   get currentEpoch(): number {
     return this.#progress?.epoch ?? 0;
@@ -174,6 +187,32 @@ export abstract class TrainerState implements TrainerView {
   get logger(): Logger | null {
     return this.loggers[0] ?? null;
   }
+  get logDir(): string {
+    const mine = this.logger === null ? null : this.logger.logDir;
+    return mine ?? this.defaultRootDir;
+  }
+  get checkpointCallback(): ModelCheckpoint | null {
+    return this.checkpointCallbacks[0] ?? null;
+  }
+  get checkpointCallbacks(): readonly ModelCheckpoint[] {
+    return this.callbacks.filter((callback) => callback instanceof ModelCheckpoint);
+  }
+  get earlyStoppingCallback(): EarlyStopping | null {
+    return this.earlyStoppingCallbacks[0] ?? null;
+  }
+  get earlyStoppingCallbacks(): readonly EarlyStopping[] {
+    return this.callbacks.filter((callback) => callback instanceof EarlyStopping);
+  }
+  get progressBarCallback(): ProgressBar | null {
+    return this.callbacks.find((callback) => callback instanceof ProgressBar) ?? null;
+  }
+  get precisionPlugin(): Precision {
+    return this.precision;
+  }
+  /** What scales the loss of float16; null: nothing does. */
+  get scaler(): amp.GradScaler | null {
+    return this.precision instanceof MixedPrecision ? this.precision.scaler : null;
+  }
   get optimizers(): readonly optim.Optimizer[] {
     return this.active?.optimizers ?? [];
   }
@@ -182,6 +221,16 @@ export abstract class TrainerState implements TrainerView {
   }
   get rootDevice(): Device {
     return this.strategy.rootDevice;
+  }
+  get deviceIds(): readonly number[] {
+    return this.devices;
+  }
+  get numDevices(): number {
+    return this.devices.length;
+  }
+  get distributedSamplerKwargs(): { readonly numReplicas: number; readonly rank: number } | null {
+    const { worldSize: numReplicas, globalRank: rank } = this;
+    return numReplicas === 1 ? null : { numReplicas, rank };
   }
   get globalRank(): number {
     return this.strategy.globalRank;
@@ -215,6 +264,31 @@ export abstract class TrainerState implements TrainerView {
   }
   get predicting(): boolean {
     return this.active?.stage === "predict";
+  }
+  get evaluating(): boolean {
+    return this.validating || this.testing || this.sanityChecking;
+  }
+  get interrupted(): boolean {
+    return this.state.status === "interrupted";
+  }
+  get receivedSigterm(): boolean {
+    return this.active?.interrupted === "SIGTERM" || this.active?.endingSignal === "SIGTERM";
+  }
+  get trainDataloader(): unknown {
+    return this.active?.fit?.dataloaders ?? null;
+  }
+  get valDataloaders(): unknown {
+    return this.active?.validation?.dataloaders ?? null;
+  }
+  get testDataloaders(): unknown {
+    return this.active?.test?.dataloaders ?? null;
+  }
+  get predictDataloaders(): unknown {
+    return this.active?.prediction?.dataloaders ?? null;
+  }
+  /** Print in one process of each machine. */
+  print(...values: unknown[]): void {
+    if (this.localRank === 0) console.log(...values);
   }
   get enableValidation(): boolean {
     return this.active?.fit != null && this.active.validation !== null && this.numValBatches.some((n) => n > 0);

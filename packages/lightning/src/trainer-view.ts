@@ -1,18 +1,13 @@
-import type { Device, optim } from "@nbit/torch";
+import type { amp, Device, optim } from "@nbit/torch";
+import type { CallbackView, CheckpointView, EarlyStoppingView } from "./callback-view.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
+import type { DataHooks } from "./data-hooks.js";
 import type { Logger } from "./loggers/logger.js";
 import type { ModuleHooks } from "./module-hooks.js";
 import type { Precision } from "./precision/precision.js";
 import type { Strategy } from "./strategies/strategy.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { StepOutcome, TrainerState } from "./types.js";
-
-/** What others see of a callback: find one by its class. */
-export interface CallbackView {
-  readonly stateKey: string;
-  readonly runsLast: boolean;
-  stateDict(): Record<string, unknown>;
-}
 
 /**
  * What callbacks, loggers and modules see of a Trainer.
@@ -25,6 +20,10 @@ export interface TrainerView {
   readonly state: TrainerState;
   /** The module in training; throws when no `fit`, `validate`, `test` or `predict` has attached one. */
   readonly lightningModule: ModuleHooks;
+  /** The same; null where none is attached. */
+  readonly model: ModuleHooks | null;
+  /** The data module of the run in progress, or of the last; null: it had none. */
+  readonly datamodule: DataHooks | null;
 
   /** Epochs completed so far, so the index of the epoch in progress. */
   readonly currentEpoch: number;
@@ -89,12 +88,30 @@ export interface TrainerView {
   /** The first logger, or null. */
   readonly logger: Logger | null;
   readonly loggers: readonly Logger[];
+  /** Where the first logger writes, else `defaultRootDir`. The same in all processes. */
+  readonly logDir: string;
+  /** Those of the constructor, with those that the module configures. */
   readonly callbacks: readonly CallbackView[];
+  /** The first of their kind, or null; and all of them. */
+  readonly checkpointCallback: CheckpointView | null;
+  readonly checkpointCallbacks: readonly CheckpointView[];
+  readonly earlyStoppingCallback: EarlyStoppingView | null;
+  readonly earlyStoppingCallbacks: readonly EarlyStoppingView[];
+  readonly progressBarCallback: CallbackView | null;
   readonly optimizers: readonly optim.Optimizer[];
   readonly lrSchedulerConfigs: readonly LRSchedulerConfig[];
   readonly precision: Precision;
+  /** The same, under Lightning's name. */
+  readonly precisionPlugin: Precision;
+  /** What scales the loss of float16; null: nothing does. */
+  readonly scaler: amp.GradScaler | null;
   readonly strategy: Strategy;
   readonly rootDevice: Device;
+  /** Indices of the devices that processes of this machine use, in the order of their local ranks. */
+  readonly deviceIds: readonly number[];
+  readonly numDevices: number;
+  /** How loaders are shared out: `{ numReplicas, rank }`; null where one process trains alone. */
+  readonly distributedSamplerKwargs: { readonly numReplicas: number; readonly rank: number } | null;
   /** This process among all of the run, and among those of its machine; 0 of 1 where it trains alone. */
   readonly globalRank: number;
   readonly localRank: number;
@@ -109,7 +126,19 @@ export interface TrainerView {
   readonly validating: boolean;
   readonly testing: boolean;
   readonly predicting: boolean;
+  /** Validation, testing, or the sanity check. */
+  readonly evaluating: boolean;
   readonly enableValidation: boolean;
+  /** The last run was ended by an error or by a signal. */
+  readonly interrupted: boolean;
+  /** SIGTERM has asked this run to end. */
+  readonly receivedSigterm: boolean;
+
+  /** The training loaders of this fit, as they are read: one, or several in a list or an object. Null: there are none. */
+  readonly trainDataloader: unknown;
+  readonly valDataloaders: unknown;
+  readonly testDataloaders: unknown;
+  readonly predictDataloaders: unknown;
 
   /** Set to true to end training after the current batch (once `minEpochs` and `minSteps` are met). */
   shouldStop: boolean;
@@ -122,6 +151,9 @@ export interface TrainerView {
 
   /** Adds values that callbacks may monitor and that no module logged. */
   addCallbackMetrics(metrics: Readonly<Record<string, number>>): void;
+
+  /** Print in one process of each machine. */
+  print(...values: unknown[]): void;
 
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
   saveCheckpoint(path: string, options?: SaveCheckpointOptions): void;

@@ -1,4 +1,13 @@
-import { atMost, checkOptions, verbatim } from "@nbit/torch";
+import {
+  atMost,
+  autograd,
+  checkArguments,
+  checkOptions,
+  getDefaultDevice,
+  kinds,
+  setDefaultDevice,
+  verbatim,
+} from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
@@ -10,6 +19,7 @@ import { selectAfterRestart } from "./checkpoint/restart.js";
 import { saveRun } from "./checkpoint/save.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
 import { byRankZero } from "./checkpoint/together.js";
+import type { LightningDataModule } from "./datamodule.js";
 import { MisconfigurationError } from "./errors.js";
 import { configureLoggers } from "./loggers/configure.js";
 import type { Logger } from "./loggers/logger.js";
@@ -22,12 +32,13 @@ import { resolveOptions } from "./resolve-options.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import { restoreRng } from "./rng.js";
 import { Run } from "./run.js";
-import { checkCall } from "./run-checks.js";
+import { checkCall, datamoduleOf } from "./run-checks.js";
 import type { EvaluateOptions, FitOptions, PredictOptions } from "./run-options.js";
 import { carryOut, type Course } from "./runs/carry-out.js";
 import { saveInterrupted } from "./runs/interrupted.js";
 import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluation.js";
 import { prepareFit } from "./runs/prepare-fit.js";
+import { mustEnd } from "./promises.js";
 import { currentRehearsal } from "./rehearsal/rehearse.js";
 import { resolveProcesses, tellOfProcesses } from "./strategies/processes.js";
 import { resolveStrategy } from "./strategies/registry.js";
@@ -55,7 +66,9 @@ export class Trainer extends TrainerState {
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
-  readonly callbacks: readonly Callback[];
+  protected readonly devices: readonly number[];
+  /** Those of the constructor. */
+  readonly #callbacks: readonly Callback[];
   protected readonly resolved: ResolvedOptions;
   /** Processes that a run starts before it begins, where nobody has; null: none. */
   readonly #toLaunch: number | null;
@@ -76,8 +89,9 @@ export class Trainer extends TrainerState {
     } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
     const plugins = Array.isArray(given) ? given : [given];
-    const { count, deviceIndex, toLaunch, devices } = resolveProcesses(this.resolved, this.accelerator);
+    const { count, deviceIndex, toLaunch, devices, onMachine } = resolveProcesses(this.resolved, this.accelerator);
     this.#toLaunch = toLaunch;
+    this.devices = onMachine;
     const settings = {
       precision,
       ampBackend,
@@ -102,8 +116,31 @@ export class Trainer extends TrainerState {
       : resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
     tellOfProcesses(this.precision, this.strategy, count);
     this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
-    this.callbacks = configureCallbacks(this.resolved);
+    this.#callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);
+  }
+
+  /** Those of the constructor, with those that the module of the latest run configures. */
+  get callbacks(): readonly Callback[] {
+    return this.active?.callbacks ?? this.#callbacks;
+  }
+
+  /**
+   * Run `fn`, which builds a module, so that its parameters are made on this Trainer's device and in the dtype of its
+   * precision: a large model is not made in float32 on the CPU first.
+   *
+   * @returns What `fn` returns.
+   */
+  initModule<T>(fn: () => T): T {
+    atMost("Trainer.initModule", arguments, 1);
+    checkArguments("Trainer.initModule", { fn }, { fn: kinds.callable });
+    const before = getDefaultDevice();
+    setDefaultDevice(this.rootDevice);
+    try {
+      return this.precision.moduleInit(() => mustEnd("initModule", fn(), "Wait for what it needs before."));
+    } finally {
+      setDefaultDevice(before);
+    }
   }
 
   // What is asked of a trainer.
@@ -125,9 +162,19 @@ export class Trainer extends TrainerState {
         if (rng?.device != null) run.fit?.compiled?.loadRandomState(rng.device);
         run.stage = "train";
         run.module.train();
-        await run.fit?.loop.run();
+        await this.#watchingAnomalies(async () => run.fit?.loop.run());
       },
     });
+  }
+
+  async #watchingAnomalies(train: () => Promise<void>): Promise<void> {
+    if (!this.resolved.detectAnomaly || autograd.isAnomalyEnabled()) return train();
+    autograd.setDetectAnomaly(true);
+    try {
+      await train();
+    } finally {
+      autograd.setDetectAnomaly(false);
+    }
   }
 
   /** Run the validation step. @returns one record of metrics per loader. */
@@ -211,6 +258,7 @@ export class Trainer extends TrainerState {
     course: Pick<Course<T>, "prepare" | "body">,
   ): Promise<T> {
     checkCall(fn, model, options);
+    const datamodule = datamoduleOf(fn, options);
     const module = model ?? this.attached;
     if (module === null || module === undefined)
       throw new MisconfigurationError(fn, "a module, since there was no fit before", model, undefined, "ERR_NO_MODULE");
@@ -228,7 +276,7 @@ export class Trainer extends TrainerState {
       const checkpointPath = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
         options.ckptPath == null && fn === "fit" ? selectAfterRestart(this) : selectCheckpoint(this, options.ckptPath),
       );
-      return { run: this.#newRun(fn, module), checkpointPath };
+      return { run: this.#newRun(fn, module, datamodule), checkpointPath };
     });
     const result = await carryOut(run, { ...course, checkpointPath, checkpointDtype });
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
@@ -248,7 +296,7 @@ export class Trainer extends TrainerState {
     }
   }
 
-  #newRun(fn: TrainerFn, module: LightningModule): Run {
+  #newRun(fn: TrainerFn, module: LightningModule, datamodule: LightningDataModule | null): Run {
     const { precision, validationPrecision, strategy, accelerator, loggers, callbacks, resolved: options } = this;
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     const { lastFit } = this;
@@ -260,6 +308,7 @@ export class Trainer extends TrainerState {
       accelerator,
       loggers,
       callbacks,
+      datamodule,
       options,
       lastFit,
     };

@@ -162,7 +162,7 @@ class Manual extends Net {
   override trainingStep(batch: unknown): null {
     const [x, y] = batch as readonly [Tensor, Tensor];
     this.steps++;
-    for (const optimizer of this.optimizers()) {
+    for (const optimizer of [this.optimizers()].flat()) {
       optimizer.step(() => {
         optimizer.zeroGrad();
         const loss = this.forward(x).sub(y).square().mean();

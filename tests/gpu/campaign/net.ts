@@ -63,9 +63,9 @@ class Manual extends Echo {
   override automaticOptimization = false;
   override trainingStep(x: Tensor): undefined {
     const loss = this.loss(x);
-    for (const optimizer of this.optimizers()) optimizer.zeroGrad();
+    for (const optimizer of [this.optimizers()].flat()) optimizer.zeroGrad();
     this.manualBackward(loss);
-    for (const optimizer of this.optimizers()) {
+    for (const optimizer of [this.optimizers()].flat()) {
       this.clipGradients(optimizer, { gradientClipVal: 1 });
       optimizer.step();
     }

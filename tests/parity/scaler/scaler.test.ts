@@ -111,7 +111,7 @@ class Net extends LightningModule {
   override trainingStep(batch: readonly [Tensor, Tensor], batchIdx: number): Tensor {
     const loss = this.lossOf(batch, batchIdx);
     if (!this.automaticOptimization) {
-      const optimizers = this.optimizers();
+      const optimizers = [this.optimizers()].flat();
       for (const o of optimizers) o.zeroGrad();
       this.manualBackward(loss);
       for (const o of optimizers) o.step();

@@ -1,7 +1,8 @@
 import { verbatim } from "@nbit/torch";
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
-import { AT_ONCE, mustEnd } from "../promises.js";
+import type { LightningModule } from "../module.js";
+import { AT_ONCE, BEFORE_TRAINING, mustEnd } from "../promises.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { Callback } from "./callback.js";
 import { ModelSummary } from "./model-summary.js";
@@ -36,6 +37,36 @@ export function configureCallbacks(options: ResolvedOptions): readonly Callback[
   }
   if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));
   checkStateKeys(callbacks);
+  return checkpointsLast(callbacks);
+}
+
+/**
+ * The callbacks of a run: the Trainer's, and those that the module configures, which take the place of those whose
+ * class, or a class below it, they are of.
+ */
+export function withCallbacksOf(module: LightningModule, callbacks: readonly Callback[]): readonly Callback[] {
+  const given: unknown = mustEnd("configureCallbacks", module.configureCallbacks(), BEFORE_TRAINING);
+  const own: Callback[] = [];
+  for (const callback of Array.isArray(given) ? (given as unknown[]) : [given]) {
+    if (!(callback instanceof Callback))
+      throw new MisconfigurationError(
+        "configureCallbacks",
+        "to return a Callback, or a list of them",
+        callback,
+        undefined,
+        "ERR_CALLBACKS",
+      );
+    own.push(callback);
+  }
+  if (own.length === 0) return callbacks;
+  const stays = ({ constructor }: Callback): boolean =>
+    constructor === Callback || !own.some((callback) => callback instanceof constructor);
+  const all = [...callbacks.filter(stays), ...own];
+  checkStateKeys(all);
+  return checkpointsLast(all);
+}
+
+function checkpointsLast(callbacks: readonly Callback[]): readonly Callback[] {
   const isCheckpoint = (callback: Callback): boolean => callback instanceof ModelCheckpoint;
   return [...callbacks.filter((callback) => !isCheckpoint(callback)), ...callbacks.filter(isCheckpoint)];
 }

@@ -38,6 +38,8 @@ export interface EarlyStoppingOptions {
   readonly checkOnTrainEpochEnd?: boolean;
   /** Say why training ended. Default true. */
   readonly verbose?: boolean;
+  /** Say it once. False: every process says it, with its rank. Default true, as all decide alike. */
+  readonly logRankZeroOnly?: boolean;
 }
 const { byDefault, filled, flag, oneOf, real, whole } = kinds;
 const OPTIONS = {
@@ -51,6 +53,7 @@ const OPTIONS = {
   divergenceThreshold: real(),
   checkOnTrainEpochEnd: flag,
   verbose: byDefault(true, flag),
+  logRankZeroOnly: byDefault(true, flag),
 } satisfies OptionNames<EarlyStoppingOptions>;
 
 const STATE = fieldsOf({ waitCount: optional(count), stoppedEpoch: optional(count), bestScore: optional(ordered) });
@@ -133,10 +136,12 @@ export class EarlyStopping extends Callback {
     this.stoppingReason = reason;
     this.stoppedEpoch = trainer.currentEpoch;
     trainer.shouldStop = true;
-    if (this.#options.verbose && trainer.isGlobalZero)
+    const { verbose, logRankZeroOnly } = this.#options;
+    const who = logRankZeroOnly || trainer.worldSize === 1 ? "" : `[rank ${trainer.globalRank}] `;
+    if (verbose && (trainer.isGlobalZero || !logRankZeroOnly))
       console.log(
         plainText(
-          `EarlyStopping: training ends, ${this.#explain(reason, current)}${bad === -1 || ofRanks.every((v) => Object.is(v, current)) ? "" : ` (on rank ${bad})`}.`,
+          `${who}EarlyStopping: training ends, ${this.#explain(reason, current)}${bad === -1 || ofRanks.every((v) => Object.is(v, current)) ? "" : ` (on rank ${bad})`}.`,
         ),
       );
   }

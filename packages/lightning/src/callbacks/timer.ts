@@ -6,6 +6,7 @@ import type { LightningModule } from "../module.js";
 import { parseDuration } from "../duration.js";
 import type { Duration } from "../duration.js";
 import type { TrainerView } from "../trainer-view.js";
+import { formatClock } from "../ui/format.js";
 import { Callback } from "./callback.js";
 
 type Stage = "train" | "validate" | "test";
@@ -16,9 +17,11 @@ export interface TimerOptions {
   readonly duration?: string | Duration;
   /** Whether training may end after any batch (default) or only between epochs. */
   readonly interval?: "step" | "epoch";
+  /** Say that the time is over. Default true. */
+  readonly verbose?: boolean;
 }
-const { oneOf } = kinds;
-const NAMES: OptionNames<TimerOptions> = { duration: true, interval: oneOf("step", "epoch") };
+const { flag, oneOf } = kinds;
+const NAMES: OptionNames<TimerOptions> = { duration: true, interval: oneOf("step", "epoch"), verbose: flag };
 const STATE = fieldsOf({ seconds: optional(notNegative) });
 
 /**
@@ -28,6 +31,8 @@ const STATE = fieldsOf({ seconds: optional(notNegative) });
 export class Timer extends Callback {
   readonly #limit: number | null;
   readonly #interval: "step" | "epoch";
+  readonly #verbose: boolean;
+  #said = false;
   readonly #started: Partial<Record<Stage, number>> = {};
   readonly #ended: Partial<Record<Stage, number>> = {};
   #before = 0;
@@ -38,6 +43,7 @@ export class Timer extends Callback {
     checkOptions("Timer", options, NAMES, misconfigured("Timer", "ERR_TIMER"));
     this.#limit = options.duration === undefined ? null : parseDuration(options.duration, "Timer");
     this.#interval = options.interval ?? "step";
+    this.#verbose = options.verbose ?? true;
   }
 
   /** Seconds. */
@@ -62,10 +68,15 @@ export class Timer extends Callback {
 
   #check(trainer: TrainerView): void {
     const remaining = this.timeRemaining();
-    if (remaining !== null && remaining <= 0) trainer.shouldStop = true;
+    if (remaining === null || remaining > 0) return;
+    trainer.shouldStop = true;
+    if (this.#verbose && !this.#said && trainer.isGlobalZero)
+      console.log(`Timer: training ends, its time is over after ${formatClock(this.timeElapsed())}.`);
+    this.#said = true;
   }
 
   override onFitStart(trainer: TrainerView): void {
+    this.#said = false;
     this.#check(trainer); // a resumed run may have used up its time
   }
   override onTrainStart(): void {

@@ -41,6 +41,14 @@ export interface RankState {
   readonly buffers: Readonly<Record<string, Tensor>>;
 }
 
+/** What is saved of a data module. */
+export interface DatamoduleState {
+  /** Of its class: the state is given back to one of the same. */
+  readonly name: string;
+  readonly hyperparameters: Readonly<Record<string, unknown>>;
+  readonly state: Record<string, unknown>;
+}
+
 /**
  * What a checkpoint file holds. Tensors anywhere in it are stored as safetensors, everything else as JSON beside them:
  * plain values only (numbers, strings, booleans, null, bigints, arrays, objects). Hooks may add entries of their own.
@@ -51,6 +59,8 @@ export interface Checkpoint {
   readonly globalStep: number;
   stateDict: Record<string, Tensor>;
   hyperparameters: Record<string, unknown>;
+  /** Where a data module took part that has hyperparameters or a state. */
+  readonly datamodule?: DatamoduleState;
   /** Everything below is absent from checkpoints of weights only. */
   readonly precision?: { readonly name: string; readonly state: Record<string, unknown> | null };
   readonly optimizerStates?: readonly Record<string, unknown>[];

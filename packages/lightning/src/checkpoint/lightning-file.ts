@@ -43,6 +43,7 @@ export function readLightningFile(path: string, dtype: DType | undefined): Check
       "ERR_CHECKPOINT_FORMAT",
     );
   const hparams: unknown = file["hyper_parameters"];
+  const datamodule: unknown = file["datamodule_hyper_parameters"];
   const [epoch, steps] = [file["epoch"], file["global_step"]];
   return {
     ...Object.fromEntries(Object.entries(file).filter(([name]) => !THEIRS.has(name))),
@@ -50,10 +51,17 @@ export function readLightningFile(path: string, dtype: DType | undefined): Check
     epoch: typeof epoch === "number" ? epoch : 0,
     globalStep: typeof steps === "number" ? steps : 0,
     stateDict: castStateDict(Object.fromEntries(entries), target),
-    hyperparameters: isPlainObject(hparams)
-      ? Object.fromEntries(Object.entries(hparams).map(([name, value]) => [camel(name), value]))
-      : {},
+    hyperparameters: inCamelCase(hparams),
+    ...(datamodule === undefined
+      ? {}
+      : { datamodule: { name: "", hyperparameters: inCamelCase(datamodule), state: {} } }),
   };
+}
+
+function inCamelCase(hparams: unknown): Record<string, unknown> {
+  return isPlainObject(hparams)
+    ? Object.fromEntries(Object.entries(hparams).map(([name, value]) => [camel(name), value]))
+    : {};
 }
 
 function isWeight(entry: readonly [unknown, unknown]): entry is readonly [string, Tensor] {

@@ -38,6 +38,11 @@ export interface ModelCheckpointOptions {
    * there is none.
    */
   readonly saveOnTrainEpochEnd?: boolean;
+  /**
+   * Give a checkpoint whose name is taken a version (`-v1`). False: it takes the place of the file, whoever wrote that.
+   * Default true.
+   */
+  readonly enableVersionCounter?: boolean;
   /** Say what was saved. Default false. */
   readonly verbose?: boolean;
 }
@@ -60,6 +65,7 @@ const OPTIONS = {
   everyNEpochs: byDefault(everyEpoch, whole("[0, ∞)")),
   trainTimeInterval: real("(0, ∞)"),
   saveOnTrainEpochEnd: flag,
+  enableVersionCounter: byDefault(true, flag),
   verbose: byDefault(false, flag),
 } satisfies OptionNames<ModelCheckpointOptions>;
 

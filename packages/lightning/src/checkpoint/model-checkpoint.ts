@@ -320,7 +320,8 @@ export class ModelCheckpoint extends Callback {
     const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
     const name = formatName(template, values, this.#options.autoInsertMetricName);
     const sharded = trainer.strategy.stateDictType === "sharded";
-    return freePath(this.resolveDirectory(trainer), name, { replaced, own: this.#own, sharded });
+    const overwrites = !this.#options.enableVersionCounter;
+    return freePath(this.resolveDirectory(trainer), name, { replaced, own: this.#own, sharded, overwrites });
   }
 
   /** Path of the checkpoint that was written last; "" before the first. */

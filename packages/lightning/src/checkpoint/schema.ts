@@ -52,8 +52,11 @@ const metric = fieldsOf({
   wide: flag,
 });
 
+/** Where a loader stands. */
+export const fetcherState = fieldsOf({ rng: orNull(bytes), fetched: count, loader: orNull(anyRecord) });
+
 const loopsOfRank = {
-  fetcher: fieldsOf({ rng: orNull(bytes), fetched: count, loader: orNull(anyRecord) }),
+  fetcher: fetcherState,
   batchSize: optional(orNull(count)),
   metrics: listOf(metric),
   callbackMetrics: recordOf(anyNumber),
@@ -67,6 +70,7 @@ const checkpoint = fieldsOf({
   globalStep: count,
   stateDict: recordOf(anyTensor),
   hyperparameters: anyRecord,
+  datamodule: optional(fieldsOf({ name: text, hyperparameters: anyRecord, state: anyRecord })),
   precision: optional(fieldsOf({ name: text, state: orNull(fieldsOf({ skippedSteps: optional(count) })) })),
   optimizerStates: optional(listOf(anyRecord)),
   lrSchedulers: optional(listOf(anyRecord)),

@@ -37,18 +37,27 @@ export function dumpCheckpoint(
         dtype,
       ),
     hyperparameters: { ...module.hparams },
+    ...datamoduleOf(run),
     ...(weightsOnly ? {} : trainingState(run, split)),
   };
   if (!weightsOnly)
-    for (const callback of run.owner.callbacks)
+    for (const callback of run.callbacks)
       mustEnd("onSaveCheckpoint", callback.onSaveCheckpoint(trainer, module, checkpoint), AT_ONCE);
   mustEnd("onSaveCheckpoint", module.onSaveCheckpoint(checkpoint), AT_ONCE);
   return checkpoint;
 }
 
+function datamoduleOf({ data: { datamodule } }: Run): Pick<Checkpoint, "datamodule"> {
+  if (datamodule === null) return {};
+  const state = mustEnd("stateDict", datamodule.stateDict(), AT_ONCE);
+  const hyperparameters = { ...datamodule.hparams };
+  if (Object.keys(state).length + Object.keys(hyperparameters).length === 0) return {};
+  return { datamodule: { name: datamodule.constructor.name, hyperparameters, state } };
+}
+
 function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | null): Partial<Checkpoint> {
   const callbacks: Record<string, Record<string, unknown>> = {};
-  for (const callback of run.owner.callbacks) {
+  for (const callback of run.callbacks) {
     const state = mustEnd("stateDict", callback.stateDict(), AT_ONCE);
     if (Object.keys(state).length > 0) callbacks[callback.stateKey] = state;
   }
@@ -120,7 +129,8 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
     } catch (error) {
       throw explainFrozen(error, module, checkpoint);
     }
-    for (const callback of run.owner.callbacks) {
+    restoreDatamodule(run, checkpoint, undo);
+    for (const callback of run.callbacks) {
       mustEnd("onLoadCheckpoint", callback.onLoadCheckpoint(trainer, module, checkpoint), AT_ONCE);
       const state = checkpoint.callbacks?.[callback.stateKey];
       if (state === undefined) continue;
@@ -131,6 +141,16 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
       mustEnd("loadStateDict", callback.loadStateDict(state), AT_ONCE);
     }
   });
+}
+
+function restoreDatamodule({ data: { datamodule } }: Run, { datamodule: saved }: Checkpoint, undo: Undo): void {
+  if (datamodule === null || saved === undefined || saved.name !== datamodule.constructor.name) return;
+  if (Object.keys(saved.state).length === 0) return;
+  const before = mustEnd("stateDict", datamodule.stateDict(), AT_ONCE);
+  undo.add(() => {
+    mustEnd("loadStateDict", datamodule.loadStateDict(before), AT_ONCE);
+  });
+  mustEnd("loadStateDict", datamodule.loadStateDict(saved.state), AT_ONCE);
 }
 
 /** Codes of frozen weights have one form only. */

@@ -18,6 +18,7 @@ export function placedIn(run: Run, checkpoint: Checkpoint, loops: LoopsState): L
   const others = checkpoint.ranks ?? [];
   const saved = others.length + 1;
   if (saved === worldSize || run.fit === null || loops.progress.phase === "between_epochs") return loops;
+  refuseSeveral(run, loops.fetcher);
   const before = sum([loops.batchSize, ...others.map((rank) => rank.loops?.batchSize)]);
   const mine = run.fit.fetcher.batchSize;
   const now = sum(collectives?.allGatherObject(mine) ?? [mine]);
@@ -73,6 +74,18 @@ function movedTo(progress: ProgressState, batchesDone: number): ProgressState {
     totalBatches: progress.totalBatches + moved,
     batchesThatStepped: Math.min(progress.batchesThatStepped, progress.totalBatches + moved),
   };
+}
+
+/** Where several loaders stand in batches of other sizes, nobody knows. */
+function refuseSeveral(run: Run, { loader, fetched }: FetcherState): void {
+  if (loader === null || !Array.isArray(loader["loaders"]) || fetched === 0) return;
+  throw new MisconfigurationError(
+    "fit",
+    `a checkpoint from between two epochs, to go on with ${run.strategy.worldSize} processes and several training loaders`,
+    verbatim(`${run.checkpointPath}, from within one`),
+    "Go on with as many processes as before.",
+    "ERR_RESUME_WORLD_SIZE",
+  );
 }
 
 /** A loader's own place moves with it; what its generators drew since is drawn again. */

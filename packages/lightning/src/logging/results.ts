@@ -48,8 +48,20 @@ const NAMES: OptionNames<LogOptions> = {
 const refuse = misconfigured("log", "ERR_LOG_OPTION");
 /** @throws {MisconfigurationError} `log: expected the option progBar. Received: "prog_bar".` */
 export function checkLogOptions(options: LogOptions): void {
-  checkOptions("log", options, NAMES, refuse);
+  checkOptions("log", options, NAMES, (expected, received) => {
+    const why = typeof received === "string" && Object.hasOwn(options, received) ? NEEDLESS[received] : undefined;
+    return why === undefined
+      ? refuse(expected, received)
+      : new MisconfigurationError("log", `no ${String(received)}`, received, why, "ERR_LOG_OPTION");
+  });
 }
+/** Arguments of Lightning's `log` that this one has no use for. */
+const NEEDLESS: Readonly<Partial<Record<string, string>>> = {
+  enableGraph: "What is logged is a number: nothing can be differentiated through it. Keep the tensor itself instead.",
+  syncDistGroup:
+    "Values are reduced over all processes. Reduce over a group with @nbit/torch/distributed, and log that.",
+  metricAttribute: "A metric is known by the name that it is logged under.",
+};
 
 const REDUCTIONS: readonly string[] = ["mean", "sum", "min", "max"];
 

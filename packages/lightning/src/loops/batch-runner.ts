@@ -6,7 +6,7 @@ import type { Batch } from "../types.js";
 import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
-import type { Fetcher } from "./fetch.js";
+import type { BatchSource } from "./batch-source.js";
 import type { Fetched } from "./fetch.js";
 import { checkSameOrder } from "../ranks/same-data.js";
 import { explainGradients } from "../diagnostics/loss-errors.js";
@@ -54,7 +54,7 @@ export class BatchRunner {
   }
 
   /** All batches of `fetcher`, at most `limit`. */
-  async run(fetcher: Fetcher, loaderIdx: number, limit: number, epoch: number): Promise<void> {
+  async run(fetcher: BatchSource, loaderIdx: number, limit: number, epoch: number): Promise<void> {
     const { step } = this.#parts;
     fetcher.start(epoch);
     this.#loaderIdx = loaderIdx;
@@ -68,11 +68,11 @@ export class BatchRunner {
     await fetcher.close();
     this.#context.vote();
     this.#context.checkInterrupt();
-    checkSameOrder(step, this.#context.collectives, fetcher.loader);
+    for (const loader of fetcher.loaders) checkSameOrder(step, this.#context.collectives, loader);
   }
 
   /** The next batch, if there is one. */
-  #fetch(fetcher: Fetcher): MaybePending<boolean> {
+  #fetch(fetcher: BatchSource): MaybePending<boolean> {
     const fetched = fetcher.next();
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   }

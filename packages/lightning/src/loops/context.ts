@@ -1,4 +1,5 @@
 import { isPromise, named } from "../promises.js";
+import type { Transferring, TransferHook } from "../data-hooks.js";
 import type { Hooks } from "../hooks.js";
 import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";
@@ -13,6 +14,8 @@ import type { WarnOnce } from "../warnings.js";
 /** What every loop of one run works with. */
 export interface LoopContext {
   readonly module: LightningModule;
+  /** Whose hooks change and move batches. */
+  readonly data: Transferring;
   readonly host: ModuleHost;
   readonly hooks: Hooks;
   readonly precision: Precision;
@@ -42,27 +45,40 @@ export interface LoopContext {
 }
 
 /**
- * Brings a batch to where it is used: converted by the precision, then moved, with the module's hooks around the move.
- * A promise only where one of these returns one.
+ * Brings a batch to where it is used: converted by the precision, then moved, with the hooks of data module or module
+ * around the move. A promise only where one of these returns one.
  */
 export function makeTransfer(
   context: LoopContext,
   precision: Precision = context.precision,
 ): (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch> {
-  const { module, strategy } = context;
-  return (batch, dataloaderIdx) => {
-    const converted = precision.convertsInput ? precision.convertInput(batch) : batch;
-    const changed = module.onBeforeBatchTransfer(converted, dataloaderIdx);
-    if (isPromise(changed))
-      return named("onBeforeBatchTransfer", changed).then((late) => after(strategy.toDevice(late), dataloaderIdx));
-    return after(strategy.toDevice(changed), dataloaderIdx);
-  };
+  const { data, strategy } = context;
+  const own = data.transferring("transferBatchToDevice");
+  const move: Stage | null =
+    own === null
+      ? (batch) => strategy.toDevice(batch)
+      : (batch, index) => own.transferBatchToDevice(batch, strategy.rootDevice, index);
+  const stages = [stageOf("onBeforeBatchTransfer"), move, stageOf("onAfterBatchTransfer")];
+  return (batch, dataloaderIdx) =>
+    through(0, precision.convertsInput ? precision.convertInput(batch) : batch, dataloaderIdx);
 
-  function after(moved: Batch, dataloaderIdx: number): Batch | Promise<Batch> {
-    const changed = module.onAfterBatchTransfer(moved, dataloaderIdx);
-    return isPromise(changed) ? named("onAfterBatchTransfer", changed) : changed;
+  function stageOf(hook: Exclude<TransferHook, "transferBatchToDevice">): Stage | null {
+    const source = data.transferring(hook);
+    return source === null ? null : (batch, index) => source[hook](batch, index);
+  }
+  function through(from: number, batch: Batch, index: number): Batch | Promise<Batch> {
+    let changed = batch;
+    for (let i = from; i < stages.length; i++) {
+      const stage = stages[i];
+      if (stage === null || stage === undefined) continue;
+      changed = stage(changed, index);
+      if (isPromise(changed)) return named(NAMES[i] ?? "", changed).then((late) => through(i + 1, late, index));
+    }
+    return changed;
   }
 }
+type Stage = (batch: Batch, dataloaderIdx: number) => Batch;
+const NAMES: readonly TransferHook[] = ["onBeforeBatchTransfer", "transferBatchToDevice", "onAfterBatchTransfer"];
 
 /** Send metrics to all loggers. A promise only where a logger returns one. */
 export function logMetrics(

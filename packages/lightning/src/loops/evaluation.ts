@@ -9,10 +9,12 @@ import type { Precision } from "../precision/precision.js";
 import { BatchRunner } from "./batch-runner.js";
 import { logMetrics } from "./context.js";
 import type { LoopContext } from "./context.js";
-import { Fetcher } from "./fetch.js";
+import type { BatchSource } from "./batch-source.js";
+import { loadersOf, sourceOf } from "./combined-fetcher.js";
 import type { EvaluationState } from "./evaluation-state.js";
-import type { BatchLimit, Loader } from "./fetch.js";
-import { captureModes } from "./module-modes.js";
+import type { BatchLimit } from "./fetch.js";
+import type { LoaderGroup } from "./loader-group.js";
+import { inEvaluation } from "./module-modes.js";
 
 export type EvaluationKind = "validate" | "test";
 
@@ -21,6 +23,7 @@ const NAMES = {
   validate: {
     step: "validationStep",
     limit: "limitValBatches",
+    modes: { begin: "onValidationModelEval", end: "onValidationModelTrain" },
     start: "onValidationStart",
     end: "onValidationEnd",
     epochStart: "onValidationEpochStart",
@@ -31,6 +34,7 @@ const NAMES = {
   test: {
     step: "testStep",
     limit: "limitTestBatches",
+    modes: { begin: "onTestModelEval", end: "onTestModelTrain" },
     start: "onTestStart",
     end: "onTestEnd",
     epochStart: "onTestEpochStart",
@@ -45,7 +49,9 @@ export type EvaluationResult = Record<string, number>;
 
 export interface EvaluationParts {
   readonly kind: EvaluationKind;
-  readonly loaders: readonly Loader[];
+  readonly groups: readonly (LoaderGroup & { readonly mayRepeat?: boolean })[];
+  /** Asks for the loaders again. */
+  readonly reload?: () => EvaluationParts["groups"];
   readonly limit: BatchLimit;
   readonly results: Results;
   /** Another precision than the run's; null: the run's. */
@@ -54,20 +60,18 @@ export interface EvaluationParts {
   readonly fit: { readonly epoch: number; readonly batchesThatStepped: number } | null;
   /** Where the fit around it, or before it, stands; null when there was none. */
   readonly counts: { readonly epoch: number; readonly batchesThatStepped: number } | null;
-  /** Per loader: whether processes may read the same of it, of which one counts. */
-  readonly mayRepeat?: readonly boolean[];
 }
 
 /** Runs the validation or test step over every batch of every loader, in evaluation mode and without gradients. */
 export class EvaluationLoop {
   readonly #context: LoopContext;
   readonly #parts: EvaluationParts;
-  readonly #fetchers: readonly Fetcher[];
+  #fetchers: readonly BatchSource[] = [];
   readonly #runner: BatchRunner;
   /** Weights in the dtype of validation, while it has batches; null where it has no precision of its own. */
   readonly temporaryDtype: TemporaryDtype | null;
   /** Batches seen per loader over all runs: the loggers' step of metrics logged per batch. */
-  #seen: number[];
+  #seen: number[] = [];
   /** What it was before the present run, should that be begun again. */
   #marked: EvaluationState | null = null;
   #markedLogs: LogState[] = [];
@@ -77,22 +81,16 @@ export class EvaluationLoop {
   logsBefore: readonly LogState[] | null = null;
   #sanity = false;
   /** Per loader, after limits: the most that a process has. */
-  readonly #most: readonly number[];
+  #most: readonly number[] = [];
   /** Per loader: what its first batch was, until processes have compared it. */
-  readonly #first: (string | null | undefined)[];
+  #first: (string | null | undefined)[] = [];
   #logged: Promise<unknown> = Promise.resolve();
 
   constructor(context: LoopContext, parts: EvaluationParts) {
     const names = NAMES[parts.kind];
     this.#context = context;
     this.#parts = parts;
-    this.#fetchers = parts.loaders.map((loader) => new Fetcher(loader, parts.limit, names.limit));
-    this.#seen = parts.loaders.map(() => 0);
-    const mine = this.#fetchers.map((fetcher) => fetcher.length);
-    const all = context.collectives?.allGatherObject(mine) ?? [mine];
-    this.#most = mine.map((_, i) => Math.max(...all.map((lengths) => lengths[i] ?? 0)));
-    const checks = context.collectives !== null && parts.mayRepeat !== undefined;
-    this.#first = mine.map((_, i) => (checks && parts.mayRepeat?.[i] === true ? null : undefined));
+    this.#use(parts.groups);
     this.temporaryDtype =
       parts.precision === null
         ? null
@@ -113,6 +111,26 @@ export class EvaluationLoop {
       },
       onOutput: (_output, index) => this.#logBatch(index),
     });
+  }
+
+  #use(groups: EvaluationParts["groups"]): void {
+    const { collectives } = this.#context;
+    this.#fetchers = groups.map((group) => sourceOf(group, this.#parts.limit, NAMES[this.#parts.kind].limit));
+    this.#seen = groups.map(() => 0);
+    const mine = this.#fetchers.map((fetcher) => fetcher.length);
+    const all = collectives?.allGatherObject(mine) ?? [mine];
+    this.#most = mine.map((_, i) => Math.max(...all.map((lengths) => lengths[i] ?? 0)));
+    this.#first = groups.map(({ mayRepeat }) => (collectives !== null && mayRepeat === true ? null : undefined));
+  }
+
+  /** From here on with loaders that are asked for anew. */
+  reload(): void {
+    if (this.#parts.reload !== undefined) this.#use(this.#parts.reload());
+  }
+
+  /** One loader, or a list of them. */
+  get dataloaders(): unknown {
+    return loadersOf(this.#fetchers);
   }
 
   /** A run begins to which {@link goBack} may lead. */
@@ -166,13 +184,8 @@ export class EvaluationLoop {
     this.#context.stage = sanity ? "sanity_check" : this.#parts.kind;
     this.#sanity = sanity;
     this.#context.metricStore.activate(this.#parts.results);
-    const restoreModes = captureModes(this.#context.module);
-    try {
-      this.#context.module.eval();
-      return await this.#context.withoutGradients(() => this.#evaluate(limits));
-    } finally {
-      restoreModes();
-    }
+    const evaluate = (): Promise<EvaluationResult[]> => this.#evaluate(limits);
+    return this.#context.withoutGradients(() => inEvaluation(this.#context, NAMES[this.#parts.kind].modes, evaluate));
   }
 
   async #evaluate(limits: readonly number[]): Promise<EvaluationResult[]> {

@@ -3,19 +3,9 @@ import { eachTensor } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, isPromise, mustEnd, named } from "../promises.js";
 import { yieldToEventLoop } from "./yield-to-event-loop.js";
-import { isMap } from "@nbit/torch/realm";
+import type { BatchLimit, BatchSource, Fetched, FetcherState, Loader } from "./batch-source.js";
 
-/** Anything that yields batches. A `length`, when it has one, is the number of batches. */
-export type Loader = Iterable<unknown> | AsyncIterable<unknown>;
-
-/** How many batches to take of a loader: undefined all, a share in (0, 1), or a whole number. */
-export type BatchLimit = number | undefined;
-
-export interface Fetched {
-  readonly batch: unknown;
-  /** Nothing comes after this batch. */
-  readonly isLast: boolean;
-}
+export type { BatchLimit, Fetched, FetcherState, Loader };
 
 /** Loaders that say where they stand can be resumed without fetching again what was used. */
 interface StatefulLoader {
@@ -32,13 +22,6 @@ function isStateful(loader: Loader): loader is Loader & StatefulLoader {
   );
 }
 
-export interface FetcherState {
-  /** State of the random number generator before the epoch's iterator was made; null before the first. */
-  readonly rng: Tensor | null;
-  readonly fetched: number;
-  readonly loader: Record<string, unknown> | null;
-}
-
 /**
  * Takes batches from a loader, up to a limit, and knows which is the last.
  *
@@ -49,12 +32,13 @@ export interface FetcherState {
  * tensors of its own must `keep` them). Any other loader, a generator or one with `numWorkers` or `concurrency` for example, may hold
  * what it made for later batches: its tensors live until they are collected.
  */
-export class Fetcher {
+export class Fetcher implements BatchSource {
   /** Batches per epoch after the limit; Infinity when the loader does not say. */
   length: number;
   /** Whether the number of batches is known in advance. */
   readonly sized: boolean;
-  readonly #known: boolean;
+  /** The loader says how many batches it has. */
+  readonly known: boolean;
   /** Batches are made in the iteration's tensor scope. */
   readonly #inScope: boolean;
   #limit: number;
@@ -72,7 +56,7 @@ export class Fetcher {
     this.#limit = limitBatches(length, limit, option);
     this.length = Math.min(length ?? Infinity, this.#limit);
     this.sized = length !== null || this.#limit !== Infinity;
-    this.#known = length !== null;
+    this.known = length !== null;
     // Loading that waits goes on when the scope that asked for it is closed, and begins later batches in it.
     this.#inScope =
       loader instanceof DataLoader && loadsHere(loader) && (loader.sampler !== null || loader.batchSampler !== null);
@@ -83,6 +67,10 @@ export class Fetcher {
     const { loader } = this;
     if (!(loader instanceof DataLoader)) return null;
     return loader.batchSampler instanceof BatchSampler ? loader.batchSampler.batchSize : loader.batchSize;
+  }
+
+  get loaders(): readonly Loader[] {
+    return [this.loader];
   }
 
   get fetched(): number {
@@ -130,7 +118,7 @@ export class Fetcher {
 
   /** Whether this batch is known to be the last, or not, without reading ahead. */
   #endKnown(): boolean {
-    return this.#known || this.#fetched + 1 >= this.#limit;
+    return this.known || this.#fetched + 1 >= this.#limit;
   }
 
   #pull(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
@@ -277,7 +265,7 @@ function lengthOf(loader: Loader): number | null {
 }
 
 /** Number of batches that a limit leaves of `length` (null: unknown); Infinity for no limit. */
-function limitBatches(length: number | null, limit: BatchLimit, option: string): number {
+export function limitBatches(length: number | null, limit: BatchLimit, option: string): number {
   if (limit === undefined) return Infinity;
   if (Number.isInteger(limit)) return limit;
   if (length === null) {
@@ -321,15 +309,4 @@ export function isLoader(value: unknown): value is Loader {
     !(value instanceof Tensor) &&
     (Symbol.iterator in value || Symbol.asyncIterator in value)
   );
-}
-
-/** One loader, or a list of loaders, as a list. A list of batches (arrays, tensors, objects) is one loader. */
-export function asLoaders(value: unknown): Loader[] {
-  if (Array.isArray(value)) {
-    const items: unknown[] = value;
-    if (items.length > 0 && items.every((item) => isLoader(item) && !Array.isArray(item) && !isMap(item)))
-      return items.filter(isLoader);
-    return [items];
-  }
-  return isLoader(value) ? [value] : [];
 }

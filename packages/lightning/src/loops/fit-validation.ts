@@ -5,7 +5,7 @@ import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import { InterruptSignal } from "../signals.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
-import type { Fetcher } from "./fetch.js";
+import type { BatchSource } from "./batch-source.js";
 import type { FitProgress } from "./progress.js";
 import type { StepReplays } from "./step-replays.js";
 import type { Stopping } from "./stopping.js";
@@ -16,7 +16,7 @@ export interface FitValidationParts {
   /** Null: none is asked for. */
   readonly validation: EvaluationLoop | null;
   /** Of the training batches. */
-  readonly fetcher: Fetcher;
+  readonly fetcher: BatchSource;
   readonly progress: FitProgress;
   /** Of training. */
   readonly results: Results;
@@ -28,13 +28,33 @@ export class FitValidation {
   readonly #parts: FitValidationParts;
   readonly #stopping: Stopping;
   /** Every how many batches; Infinity: at the end of an epoch of unknown length. */
-  readonly every: number;
+  every: number;
+  /** The epoch in which its loaders were asked for; null: before the first validation. */
+  #loadedIn: number | null = null;
 
   constructor(context: LoopContext, parts: FitValidationParts, stopping: Stopping) {
     this.#context = context;
     this.#parts = parts;
     this.#stopping = stopping;
     this.every = batchesBetween(context, parts);
+  }
+
+  /** Training goes on with other loaders. */
+  useLoaders(fetcher: BatchSource): void {
+    this.every = batchesBetween(this.#context, { ...this.#parts, fetcher });
+  }
+
+  /** The loaders of the sanity check are those of the first validation, unless that is in a later epoch. */
+  beforeSanityCheck(): void {
+    this.#loadedIn = this.#isDueThisEpoch() ? this.#parts.progress.epoch : -Infinity;
+  }
+
+  #reload(validation: EvaluationLoop): void {
+    const { reloadDataloadersEveryNEpochs: every } = this.#context.options;
+    const { epoch } = this.#parts.progress;
+    const due = every > 0 && this.#loadedIn !== null && epoch - this.#loadedIn >= every;
+    if (due) validation.reload();
+    if (due || this.#loadedIn === null) this.#loadedIn = epoch;
   }
 
   /** After the batch that was just done. */
@@ -62,6 +82,7 @@ export class FitValidation {
     if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", module.onValidationModelZeroGrad());
     const device = strategy.rootDevice;
     const rng = captureRng(device);
+    this.#reload(validation);
     validation.mark();
     try {
       await validation.run(false);

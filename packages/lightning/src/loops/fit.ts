@@ -6,7 +6,8 @@ import { yieldToEventLoop } from "./yield-to-event-loop.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
-import type { Fetched, Fetcher } from "./fetch.js";
+import type { BatchSource } from "./batch-source.js";
+import type { Fetched } from "./fetch.js";
 import { andThen, BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
 import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
@@ -26,7 +27,9 @@ export interface FitLoopParts {
   readonly replays?: StepReplays | null;
   /** Runs whole steps as compiled programs of another device. */
   readonly compiled?: CompiledSteps | null;
-  readonly fetcher: Fetcher;
+  readonly fetcher: BatchSource;
+  /** Asks for the loaders again. */
+  readonly reload?: () => BatchSource;
   readonly validation: EvaluationLoop | null;
   readonly schedulers: SchedulerStepper;
   readonly progress: FitProgress;
@@ -54,8 +57,10 @@ export class FitLoop {
   readonly #yieldIfDue = yieldToEventLoop();
   readonly #stopping: Stopping;
   readonly #validation: FitValidation;
-  /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
-  readonly valCheckBatch: number;
+  /** What gives the batches of this epoch. */
+  fetcher: BatchSource;
+  /** The epoch in which it was asked for. */
+  #loadedIn = 0;
   #comparesData: boolean;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
   #epochPrepared = false;
@@ -68,13 +73,23 @@ export class FitLoop {
     this.#onBatchEnd = context.hooks.get("onTrainBatchEnd");
     this.#stopping = new Stopping(context, parts.progress);
     this.#validation = new FitValidation(context, parts, this.#stopping);
-    this.valCheckBatch = this.#validation.every;
+    this.fetcher = parts.fetcher;
     this.#comparesData = parts.mayRepeat ?? false;
+  }
+
+  /** Every how many batches validation runs; Infinity: at the end of an epoch of unknown length. */
+  get valCheckBatch(): number {
+    return this.#validation.every;
+  }
+
+  beforeSanityCheck(): void {
+    this.#validation.beforeSanityCheck();
   }
 
   async run(): Promise<void> {
     const { hooks, metricStore } = this.#context;
-    const { progress, fetcher } = this.#parts;
+    const { progress } = this.#parts;
+    this.#loadedIn = progress.epoch;
     this.#context.vote();
     if (this.#done()) {
       const { epoch, globalStep, totalBatches } = progress;
@@ -87,7 +102,7 @@ export class FitLoop {
       return;
     }
     if (progress.totalBatches === 0) {
-      fetcher.start(progress.epoch);
+      this.fetcher.start(progress.epoch);
       this.#epochPrepared = true;
     }
     // A checkpoint from inside an epoch goes on with the values of its last batch.
@@ -103,19 +118,20 @@ export class FitLoop {
   }
 
   #done(): boolean {
-    const { progress, fetcher } = this.#parts;
-    if (fetcher.length === 0) return true;
+    const { progress } = this.#parts;
+    if (this.fetcher.length === 0) return true;
     if (progress.phase !== "between_epochs") return false; // resumed inside an epoch: finish that first
     return this.#stopping.isOver();
   }
 
   async #epoch(): Promise<void> {
-    const { progress, fetcher } = this.#parts;
+    const { progress } = this.#parts;
     if (progress.phase === "between_epochs") {
+      await this.#reload();
       progress.batchesDone = 0;
       progress.isLastBatch = false;
       await this.#context.hooks.get("onTrainEpochStart").run();
-      if (!this.#epochPrepared) fetcher.start(progress.epoch);
+      if (!this.#epochPrepared) this.fetcher.start(progress.epoch);
       progress.phase = "batch_done";
     } else if (progress.phase === "batch_end" || progress.phase === "batch_logged" || progress.phase === "validated") {
       const windowEnds = this.#endsWindow(progress.batchesDone);
@@ -133,6 +149,19 @@ export class FitLoop {
       }
     }
     await this.#endEpoch();
+  }
+
+  /** Loaders are asked for again, if that is due. */
+  async #reload(): Promise<void> {
+    const { progress, reload } = this.#parts;
+    const { reloadDataloadersEveryNEpochs: every } = this.#context.options;
+    if (reload === undefined || every === 0 || progress.epoch - this.#loadedIn < every) return;
+    await this.fetcher.close();
+    this.fetcher = reload();
+    this.#validation.useLoaders(this.fetcher);
+    this.#loadedIn = progress.epoch;
+    // Lightning makes an iterator of new loaders at once, and a second for the epoch: both draw from the generator.
+    this.fetcher.start(progress.epoch);
   }
 
   #epochDone(): boolean {
@@ -154,7 +183,7 @@ export class FitLoop {
   }
 
   readonly #iterate = (): MaybePending<BatchEnd> => {
-    const fetched = this.#parts.fetcher.next();
+    const fetched = this.fetcher.next();
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   };
 
@@ -179,7 +208,7 @@ export class FitLoop {
       this.#comparesData = false;
       checkDifferent("fit", collectives.allGatherObject(fetched === null ? null : digestOf(fetched.batch)));
     }
-    if (this.#parts.fetcher.length !== Infinity) return fetched;
+    if (this.fetcher.length !== Infinity) return fetched;
     const ends = collectives.greatest(fetched === null ? 2 : fetched.isLast ? 1 : 0);
     return fetched === null || ends === 2 ? null : { batch: fetched.batch, isLast: ends === 1 };
   }
@@ -294,11 +323,12 @@ export class FitLoop {
   }
 
   async #endEpoch(): Promise<void> {
-    const { progress, schedulers, results, fetcher } = this.#parts;
+    const { progress, schedulers, results } = this.#parts;
+    const { fetcher } = this;
     const { hooks, metricStore } = this.#context;
     this.#parts.compiled?.settle();
     if (progress.phase !== "epoch_end") {
-      checkSameOrder("fit", this.#context.collectives, fetcher.loader);
+      for (const loader of fetcher.loaders) checkSameOrder("fit", this.#context.collectives, loader);
       this.#context.reduceMetrics(false);
       metricStore.endEpoch();
       progress.phase = "epoch_end";

@@ -26,7 +26,7 @@ export function configureOptimizers(module: LightningModule): {
       WHERE,
       "one optimizer under automatic optimization",
       verbatim(`${optimizers.length} optimizers`),
-      "Set automaticOptimization = false and step them in trainingStep: const [a, b] = this.optimizers().",
+      "Set automaticOptimization = false and step them in trainingStep: const [a, b] = [this.optimizers()].flat().",
       "ERR_SEVERAL_OPTIMIZERS",
     );
   }

@@ -2,6 +2,9 @@
 import { cuda, NbitError, nn, scope, trimMemory } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { isError } from "@nbit/torch/realm";
+import { isDeepStrictEqual } from "node:util";
+import { Callback } from "../callbacks/callback.js";
+import { withCallbacksOf } from "../callbacks/configure.js";
 import { PrecisionLintError } from "../callbacks/precision-lint.js";
 import { restoreModule, restoreTraining } from "../checkpoint/state.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
@@ -10,9 +13,13 @@ import { observeCheckpoints } from "../diagnostics/observe-checkpoints.js";
 import { inTraining, observeBatch } from "../diagnostics/observe-step.js";
 import { observeWith } from "../diagnostics/report.js";
 import { vanishingEps } from "../diagnostics/vanishing.js";
-import { attachHost } from "../module.js";
+import { attachTrainer, LightningDataModule, recordedIn } from "../datamodule.js";
+import { MisconfigurationError } from "../errors.js";
+import { warnOfMisspeltHooks } from "../hook-names.js";
+import type { Hyperparameters } from "../hyperparameters.js";
+import { attachHost, hyperparametersOf, LightningModule } from "../module.js";
 import type { ModuleClass } from "../module-classes.js";
-import { BEFORE_TRAINING, mustEnd } from "../promises.js";
+import { BEFORE_TRAINING, isPromise, mustEnd, named } from "../promises.js";
 import { warnTogether } from "../ranks/common-findings.js";
 import type { Run } from "../run.js";
 import type { Batch } from "../types.js";
@@ -20,6 +27,7 @@ import { isStepCompiler } from "../strategies/step-compiler.js";
 import { XLAStrategy } from "../strategies/xla.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
 import { saveInterrupted } from "./interrupted.js";
+import { prepareData } from "./prepare-data.js";
 import { setSwitches } from "./switches.js";
 
 export interface Course<T> {
@@ -36,6 +44,7 @@ export interface Course<T> {
 /** @throws what ended the run, after all that must be closed is closed. */
 export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
   attachHost(run.module, run);
+  if (run.data.datamodule !== null) attachTrainer(run.data.datamodule, run.trainer);
   const stopListening = onInterrupt(run);
   const restoreSwitches = setSwitches(run.options);
   try {
@@ -45,6 +54,8 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
     await endInTurn(run);
     await run.close();
     if (run.fn === "fit") await run.hooks.get("onFitEnd").run();
+    const { datamodule } = run.data;
+    if (datamodule !== null) await callDataHook(run, "teardown", () => datamodule.teardown(run.fn));
     await run.hooks.get("teardown").run(run.fn);
     for (const logger of run.loggers) await logger.finalize("success");
     await signalsDelivered();
@@ -63,8 +74,13 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
 /** From the module as it is given to one that is converted, restored, placed and connected. */
 async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: Course<T>): Promise<void> {
   const { fn, module, precision, strategy } = run;
+  const { datamodule } = run.data;
+  run.useCallbacks(run.within("configureCallbacks", () => withCallbacksOf(module, run.callbacks)));
+  warnOfHookNames(run);
   if (fn !== "predict") for (const logger of run.loggers) await logger.start();
   shareVersions(run);
+  await prepareData(run);
+  if (datamodule !== null) await callDataHook(run, "setup", () => datamodule.setup(fn));
   await run.hooks.get("setup").run(fn);
   precision.moduleInit(() =>
     run.within("configureModel", () => mustEnd("configureModel", module.configureModel(), BEFORE_TRAINING)),
@@ -155,8 +171,8 @@ async function fail(run: Run, error: unknown): Promise<unknown> {
       if (isError(reason) && reason.cause === undefined) reason.cause = second;
     }
   };
-  for (const callback of run.owner.callbacks)
-    await attempt(() => callback.onException(run.trainer, run.module, reason));
+  for (const callback of run.callbacks) await attempt(() => callback.onException(run.trainer, run.module, reason));
+  await attempt(() => run.data.datamodule?.onException(reason));
   await attempt(() => run.close());
   for (const logger of run.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
   return reason;
@@ -174,10 +190,38 @@ function shareVersions({ fn, collectives, owner }: Run): void {
   });
 }
 
-async function logHyperparams({ module, loggers }: Run): Promise<void> {
-  const hasHparams = Object.keys(module.hparams).length > 0;
+async function callDataHook(run: Run, hook: string, call: () => unknown): Promise<void> {
+  const result = run.within(hook, call);
+  if (isPromise(result)) await named(hook, result);
+}
+
+/** Methods of the user's that look like hooks and are none. */
+function warnOfHookNames({ module, data, callbacks, warnings }: Run): void {
+  warnOfMisspeltHooks(module, LightningModule, warnings);
+  if (data.datamodule !== null) warnOfMisspeltHooks(data.datamodule, LightningDataModule, warnings);
+  for (const callback of callbacks) warnOfMisspeltHooks(callback, Callback, warnings);
+}
+
+/** Those of the module and of the data module. */
+async function logHyperparams({ module, data, loggers, options }: Run): Promise<void> {
+  const all = options.enableAutologHparams ? hyperparametersFor(module, data.datamodule) : {};
   for (const logger of loggers) {
-    if (hasHparams) await logger.logHyperparams(module.hparams);
+    if (Object.keys(all).length > 0) await logger.logHyperparams(all);
     await logger.logGraph(module);
   }
+}
+
+function hyperparametersFor(module: LightningModule, datamodule: LightningDataModule | null): Hyperparameters {
+  const recorded = [hyperparametersOf(module), ...(datamodule === null ? [] : [recordedIn(datamodule)])];
+  const [first, second] = recorded.filter(({ logged }) => logged).map(({ initial }) => initial);
+  for (const [name, value] of Object.entries(second ?? {}))
+    if (first !== undefined && Object.hasOwn(first, name) && !isDeepStrictEqual(first[name], value))
+      throw new MisconfigurationError(
+        "fit",
+        `the hyperparameter ${JSON.stringify(name)} to be the same in module and data module`,
+        { module: first[name], datamodule: value },
+        "Rename one of them, or save it with logger: false.",
+        "ERR_HYPERPARAMETERS",
+      );
+  return { ...first, ...second };
 }

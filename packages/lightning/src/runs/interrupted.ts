@@ -19,7 +19,7 @@ export function saveInterrupted(run: Run, signal: EndingSignal): InterruptError 
     );
   }
   const done = `interrupted after ${trainer.globalStep} steps.`;
-  const saver = run.owner.callbacks.find((callback) => callback instanceof ModelCheckpoint);
+  const saver = run.callbacks.find((callback) => callback instanceof ModelCheckpoint);
   const file = saver?.interruptedFile(trainer) ?? null;
   if (file === null || run.options.fastDevRun !== false)
     return error(`${done} There is no checkpoint, since checkpointing is off.`, null);

@@ -1,17 +1,16 @@
 /** What validation, testing and prediction need before their first batch, and the validation that precedes training. */
-import { verbatim } from "@nbit/torch";
+import { CombinedLoader, verbatim } from "@nbit/torch";
+import type { LightningDataModule } from "../datamodule.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { Results } from "../logging/results.js";
 import { EvaluationLoop, type EvaluationKind } from "../loops/evaluation.js";
-import { asLoaders } from "../loops/fetch.js";
 import { PredictLoop } from "../loops/predict.js";
 import type { FitProgress } from "../loops/progress.js";
-import { mayRepeat } from "../ranks/split-loaders.js";
 import { captureRng, disposeRng, restoreRng } from "../rng.js";
 import type { Run } from "../run.js";
 import type { Loaders, PredictOptions } from "../run-options.js";
-import { ownLoaders, requireLoaders, shareOf } from "./loaders.js";
+import { evaluationLoaders, requireLoaders } from "./loaders.js";
 
 /**
  * @param fit - The fit that it belongs to; null: it is asked for by itself, so that a step and a loader must be there.
@@ -20,29 +19,29 @@ import { ownLoaders, requireLoaders, shareOf } from "./loaders.js";
 export function evaluationLoop(
   run: Run,
   kind: EvaluationKind,
-  given: Loaders,
+  given: Loaders | LightningDataModule,
   fit: FitProgress | null,
 ): EvaluationLoop | null {
-  const { module, options, owner } = run;
-  const own = ownLoaders(module, kind === "validate" ? "valDataloader" : "testDataloader");
+  const { module, options, owner, data } = run;
+  const hook = kind === "validate" ? "valDataloader" : "testDataloader";
   const stepName = kind === "validate" ? "validationStep" : "testStep";
-  const loaders = asLoaders(given ?? own);
-  if (fit === null) {
-    if (!isOverridden(module, stepName))
-      throw new MisconfigurationError(
-        kind,
-        `${module.constructor.name || "the module"} to have a ${stepName}`,
-        verbatim("none"),
-        undefined,
-        "ERR_NO_STEP",
-      );
-    requireLoaders(kind, given, own);
-  } else if (loaders.length === 0) return null;
-  const mine = loaders.map((loader) => shareOf(run, loader, "evaluate"));
+  if (fit === null && !isOverridden(module, stepName))
+    throw new MisconfigurationError(
+      kind,
+      `${module.constructor.name || "the module"} to have a ${stepName}`,
+      verbatim("none"),
+      undefined,
+      "ERR_NO_STEP",
+    );
+  const loaders = (): unknown => data.loaders(hook, given);
+  const first = loaders();
+  const groups = evaluationLoaders(run, first, "evaluate");
+  if (fit === null) requireLoaders(run, groups, first);
+  else if (groups.length === 0) return null;
   return new EvaluationLoop(run, {
     kind,
-    loaders: mine,
-    mayRepeat: mine.map((loader) => options.useDistributedSampler && mayRepeat(loader)),
+    groups,
+    reload: () => evaluationLoaders(run, loaders(), "evaluate"),
     limit: kind === "validate" ? options.limitValBatches : options.limitTestBatches,
     precision: kind === "validate" ? owner.validationPrecision : null,
     results: new Results(false, run.warnings),
@@ -52,9 +51,18 @@ export function evaluationLoop(
 }
 
 export function predictLoop(run: Run, { dataloaders, returnPredictions = true }: PredictOptions): PredictLoop {
-  const loaders = requireLoaders("predict", dataloaders, ownLoaders(run.module, "predictDataloader"));
-  const mine = loaders.map((loader) => shareOf(run, loader, "predict"));
-  return new PredictLoop(run, mine, run.options.limitPredictBatches, returnPredictions);
+  const given = run.data.loaders("predictDataloader", dataloaders);
+  if (given instanceof CombinedLoader && given.mode !== "sequential")
+    throw new MisconfigurationError(
+      "predict",
+      'loaders one after the other: a CombinedLoader of mode "sequential"',
+      given.mode,
+      "Each prediction is of a batch of one loader.",
+      "ERR_LOADERS",
+    );
+  const groups = evaluationLoaders(run, given, "predict");
+  requireLoaders(run, groups, given);
+  return new PredictLoop(run, groups, run.options.limitPredictBatches, returnPredictions);
 }
 
 /**
@@ -70,6 +78,7 @@ export async function sanityCheck(run: Run): Promise<void> {
   try {
     run.stage = "sanity_check";
     await run.hooks.get("onSanityCheckStart").run();
+    run.fit?.loop.beforeSanityCheck();
     await validation.run(true);
     run.stage = "sanity_check";
     await run.hooks.get("onSanityCheckEnd").run();

@@ -5,8 +5,10 @@ import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
 import { Results } from "../logging/results.js";
 import { CompiledSteps } from "../loops/compiled-steps.js";
-import { Fetcher, type Loader } from "../loops/fetch.js";
+import type { BatchSource } from "../loops/batch-source.js";
+import { sourceOf } from "../loops/combined-fetcher.js";
 import { FitLoop } from "../loops/fit.js";
+import { filled, type LoaderGroup } from "../loops/loader-group.js";
 import { GraphedStep } from "../loops/graphed-step.js";
 import { NonFiniteWatch } from "../loops/non-finite-watch.js";
 import { configureOptimizers } from "../loops/optimizers.js";
@@ -14,21 +16,26 @@ import { FitProgress } from "../loops/progress.js";
 import { describeReplays, StepReplays } from "../loops/step-replays.js";
 import { SchedulerStepper } from "../loops/schedulers.js";
 import { TrainStep } from "../loops/train-step.js";
-import { mayRepeat } from "../ranks/split-loaders.js";
 import type { Run } from "../run.js";
 import { isStepCompiler } from "../strategies/step-compiler.js";
 import { XLAStrategy } from "../strategies/xla.js";
 import { warnOfGaps, warnOfHiddenParameters } from "../run-checks.js";
 import type { FitOptions } from "../run-options.js";
-import { equalLengths, ownLoaders, requireLoaders, shareOf } from "./loaders.js";
+import { equalLengths, trainingLoaders } from "./loaders.js";
 import { evaluationLoop } from "./prepare-evaluation.js";
 
 export function prepareFit(run: Run, given: FitOptions): void {
   const { module, options, warnings } = run;
-  const mine = trainLoader(run, given);
+  checkStep(run);
+  const first = trainingLoaders(run, run.data.loaders("trainDataloader", given.trainDataloaders));
   const progress = new FitProgress();
-  const fetcher = new Fetcher(mine, options.limitTrainBatches, "limitTrainBatches");
-  equalLengths(run, fetcher);
+  const source = (group: LoaderGroup): BatchSource => {
+    const of = sourceOf(group, options.limitTrainBatches, "limitTrainBatches");
+    equalLengths(run, of);
+    return of;
+  };
+  let group = first;
+  const fetcher = source(first);
   run.preparing = { progress, fetcher };
 
   warnOfHiddenParameters(module, run.collectives);
@@ -47,7 +54,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
       module,
       fetcher,
       optimizers,
-      validationLoaders: given.valDataloaders ?? ownLoaders(module, "valDataloader"),
+      hasValidation: run.validation !== null || hasLoaders(run, given),
       options,
       hasLoggers: run.owner.loggers.length > 0,
       steps: run.trainer.estimatedSteppingBatches,
@@ -64,17 +71,34 @@ export function prepareFit(run: Run, given: FitOptions): void {
     compiled,
     replays,
     fetcher,
+    reload: () => {
+      group = trainingLoaders(run, run.data.loaders("trainDataloader", given.trainDataloaders));
+      return source(group);
+    },
     validation: run.validation,
     schedulers: new SchedulerStepper(schedulers, module, run.metricStore, run.collectives),
     progress,
     results,
-    mayRepeat: options.useDistributedSampler && mayRepeat(mine),
+    mayRepeat: first.mayRepeat,
   });
-  run.fit = { progress, fetcher, results, step, replays, graph, compiled, loop };
+  run.fit = {
+    ...{ progress, results, step, replays, graph, compiled, loop },
+    get fetcher() {
+      return loop.fetcher;
+    },
+    get dataloaders() {
+      return filled(group.like, group.loaders);
+    },
+  };
 }
 
-function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
-  const { module } = run;
+/** Whether somebody brings loaders for a validation that has no step. */
+function hasLoaders({ module, data }: Run, { valDataloaders }: FitOptions): boolean {
+  if (isOverridden(module, "validationStep")) return false;
+  return (data.loaders("valDataloader", valDataloaders) ?? null) !== null;
+}
+
+function checkStep({ module }: Run): void {
   if (!isOverridden(module, "trainingStep"))
     throw new MisconfigurationError(
       "fit",
@@ -83,16 +107,6 @@ function trainLoader(run: Run, { trainDataloaders }: FitOptions): Loader {
       undefined,
       "ERR_NO_STEP",
     );
-  const [loader, second] = requireLoaders("fit", trainDataloaders, ownLoaders(module, "trainDataloader"));
-  if (loader === undefined || second !== undefined)
-    throw new MisconfigurationError(
-      "fit",
-      "one loader of training batches",
-      trainDataloaders,
-      undefined,
-      "ERR_LOADERS",
-    );
-  return shareOf(run, loader, "train");
 }
 
 function checkpointedModules({ module, options, strategy }: Run): CheckpointedModules {
@@ -212,6 +226,7 @@ function checkCompiled({ options }: Run, device: string): void {
       options.detectNonFinite,
       'Use true, or accelerator: "cpu" to look for where it began.',
     );
+  if (options.detectAnomaly) refuse("detectAnomaly", true, 'Use accelerator: "cpu" to look for where it began.');
   if (options.activationOffloading) refuse("activationOffloading", true, "The compiler decides what stays in memory.");
 }
 

@@ -13,6 +13,8 @@ export interface Processes {
   readonly deviceIndex: number;
   /** Nobody has started the others: so many are to be started on this machine. Null: they are there, or there are none. */
   readonly toLaunch: number | null;
+  /** Indices of the devices of this machine that are used, by local rank. */
+  readonly onMachine: readonly number[];
   /** Devices that this process uses; -1: all that it finds. */
   readonly devices: number;
 }
@@ -69,7 +71,7 @@ export function resolveProcesses(options: ProcessOptions, accelerator: Accelerat
       undefined,
       "ERR_DEVICES",
     );
-  return { count: worldSize, deviceIndex, toLaunch: null, devices: 1 };
+  return { count: worldSize, deviceIndex, toLaunch: null, onMachine: indices, devices: 1 };
 }
 
 /** @throws {MisconfigurationError} ERR_DEVICES: a launcher has started several. */
@@ -86,7 +88,8 @@ function inOneProcess({ devices }: ProcessOptions, accelerator: Accelerator): Pr
   const all = Number(devices) === -1;
   const usable = accelerator.missing() === null;
   const count = all ? -1 : usable ? resolveDevices(devices, accelerator).length : 1;
-  return { count: 1, deviceIndex: 0, toLaunch: null, devices: count };
+  const onMachine = Array.from({ length: all ? accelerator.deviceCount() : count }, (_, i) => i);
+  return { count: 1, deviceIndex: 0, toLaunch: null, onMachine, devices: count };
 }
 
 function fromOptions(indices: readonly number[], numNodes: number): Processes {
@@ -102,6 +105,7 @@ function fromOptions(indices: readonly number[], numNodes: number): Processes {
     count: indices.length,
     deviceIndex: indices[0] ?? 0,
     toLaunch: indices.length > 1 ? indices.length : null,
+    onMachine: indices,
     devices: 1,
   };
 }
