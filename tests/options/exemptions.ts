@@ -1,6 +1,6 @@
 /** What takes any number of arguments, and so has none too many; the fuzz calls it like the rest. */
 const VARIADIC =
-  /^torch\.(AutogradFunction\.apply|checkpoint|nn\.Identity|nn\.(Module#(call|compile)|LSTM#call)|nn\.Sequential|StackDataset|TensorDataset|broadcastShapes|broadcastTensors|blockDiag|cartesianProd|meshgrid|einsum|atleast[123]d|(Float|Double|Half|BFloat16|Byte|Char|Short|Int|Long|Bool)Tensor|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.((LightningModule|Trainer)#print|rankZeroInfo)$/;
+  /^torch\.(AutogradFunction\.apply|checkpoint|func\.(vjp|linearize)|nn\.Identity|nn\.(Module#(call|compile)|LSTM#call)|nn\.Sequential|StackDataset|TensorDataset|broadcastShapes|broadcastTensors|blockDiag|cartesianProd|meshgrid|einsum|atleast[123]d|(Float|Double|Half|BFloat16|Byte|Char|Short|Int|Long|Bool)Tensor|FunctionContext#(saveForBackward|mark\w+))$|^torch\.Tensor#at$|^lightning\.((LightningModule|Trainer)#print|rankZeroInfo)$/;
 const PREDICATES = /^torch\.(isTensor|isDType|isFloatingPoint|isComplex)$|^lightning\.mergeRanges$/;
 /** Whether only this project calls it, or JavaScript does, with what it needs. */
 export const isInternal = (path: string): boolean =>
@@ -32,7 +32,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Parts that only other packages of this project call.",
   ],
   [
-    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push|fieldNames|parameter|statistic)$|^torch\.nn\.SyncBatchNorm#(others|normalise)$/,
+    /^torch\.optim\.\w+#(validate|checkGroups|start|next|stepping|step(All|Group)|stateOf|pack|rateOf|releaseRates|adoptState|savedOptions|stateFields|packedStateChanged)$|^torch\.nn\.\w+Cell#step$|^lowbit\.LowBitOptimizer#(validate|stepping|stepGroup|adoptState|savedOptions|stateFields)$|#(stateProblem|converted|copiedFrom|checkInput|checkState|checkDims|stateFor|generators|push|fieldNames|parameter|statistic)$|^vision\.transforms\.\w+#mix$|^torch\.nn\.SyncBatchNorm#(others|normalise)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [

@@ -1,6 +1,7 @@
 import { DISTRIBUTIONS } from "./distributions.js";
 import { LAYERS } from "./plain-layers.js";
 import { TOPLEVEL } from "./toplevel.js";
+import { VISION, VISION_FORWARDS } from "./vision.js";
 
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { PLAIN_LOGGING } from "./rows-logging.js";
@@ -48,11 +49,15 @@ const NAMES: Readonly<Record<string, string>> = {
     "BatchSampler ChainDataset Complex LoadedStorage ConcatDataset Dataset Device Generator IterableDataset SafetensorsFile.open SafetensorsFile.over Sampler SequentialSampler Slice " +
     "ShardedCheckpoint.open Subset TensorList.of TensorList.gradsOf addDescriber addMemoryExplainer checkpointSequential cpuCapability cudaAvailable cudaDeviceCount deepcopy defaultCollate defaultConvert device " +
     "finfo getCpuKernels getDefaultDtype getFloat32MatmulPrecision getNumThreads getPrintOptions getRngState getSwitch getWorkerInfo initialSeed isInferenceModeEnabled " +
-    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep manualSeed memory operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
+    "isMkldnnBf16Supported isMkldnnFp16Supported itemSize keep loadPickle manualSeed memory operatorNames operators outsideScopes packState parseIdx readIdx removeSharded resetPeakMemory " +
     "scope setCacheLimit setCpuKernels setDefaultDtype setFloat32MatmulPrecision setNumThreads setSwitch showConfig signature tensorFromBytes traceMark " +
     "trimMemory unpackState versions weightsEpoch writeManifest writeShard",
   "torch.LoadedStorage#": "cpu cuda to",
   "torch.numpy.": "save",
+  "torch.func.": "grad gradAndValue hessian jacfwd jacrev jvp rearrange replaceAllBatchNormModules_ vmap",
+  "torch.nn.modules.module.":
+    "registerModuleBufferRegistrationHook registerModuleForwardPreHook registerModuleFullBackwardHook registerModuleFullBackwardPreHook " +
+    "registerModuleModuleRegistrationHook registerModuleParameterRegistrationHook",
   "torch.ConcatDataset#": "get",
   "torch.DataLoader#": "whenReady loadStateDict",
   "torch.DistributedSampler#": "setEpoch",
@@ -142,9 +147,10 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, TOPLEVEL].flatMap((table) =>
+  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, TOPLEVEL, VISION].flatMap((table) =>
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,
   ...PLAIN_UTILS,
+  ...VISION_FORWARDS,
 ]);

@@ -56,6 +56,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   ...OPTIM_ROWS,
   "torch.seedEverything": () => row(1, false, false),
   "torch.CombinedLoader": () => row([]),
+  "torch.func.debugUnwrap": () => row(x),
+  "torch.nn.modules.module.registerModuleForwardHook": () => row(noop),
   "torch.DataLoader": () => row([1, 2]),
   "torch.DataLoader#stateDict": () => of(new torch.DataLoader([1])),
   "torch.DistributedSampler": () => row(sized),

@@ -7,6 +7,8 @@ import types
 
 import torch
 import torch.nn.attention
+import torch.func
+import torch.nn.modules.module
 import torch.nn.utils.fusion
 import torch.nn.utils.parametrizations
 import torch.nn.utils.parametrize
@@ -67,6 +69,20 @@ def arguments(cls):
     return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
+UTILS = ["backend_registration", "collect_env", "cpp_extension", "dlpack", "hooks", "module_tracker", "weak"]
+
+
+def utils_names():
+    """torch.utils itself, and of its modules those that have no namespace of their own in the table."""
+    names = {"set_module", "swap_tensors", "get_cpp_backtrace", "ThroughputBenchmark", "cmake_prefix_path"}
+    for module in UTILS:
+        space = importlib.import_module(f"torch.utils.{module}")
+        given = getattr(space, "__all__", None) or [
+            n for n, v in vars(space).items() if not n.startswith("_") and getattr(v, "__module__", "") == space.__name__]
+        names |= {f"{module}.{n}" for n in given}
+    return sorted(names)
+
+
 TENSOR_DUNDERS = ["getitem", "setitem", "len", "iter", "contains", "float", "int", "bool", "array", "deepcopy", "dlpack", "repr"]
 
 
@@ -99,6 +115,9 @@ def main():
         "nn.attention": listed("nn.attention"),
         "optim": [n for n in classes(optim)] + [f"swa_utils.{n}" for n in own("optim.swa_utils")],
         "optim.lr_scheduler": own("optim.lr_scheduler"),
+        "nn.modules.module": [n for n in functions(nn.modules.module) if n.startswith("register_module_")],
+        "func": own("func"),
+        "utils": utils_names(),
         "utils.data": own("utils.data"),
         "utils.checkpoint": own("utils.checkpoint"),
         "amp": sorted(n for n in dir(torch.amp) if not n.startswith("_") and callable(getattr(torch.amp, n))),

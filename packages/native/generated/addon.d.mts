@@ -99,6 +99,33 @@ export interface NativeAddon {
   setData(handle: number, source: number): void;
   /** A tensor that is no leaf keeps its gradient. */
   retainGrad(handle: number): void;
+  // levels of function transforms: what runs inside is mapped over a dimension, or differentiated
+  /** (size, 0 error | 1 same | 2 different) → the level. Leave it again, whatever happens. */
+  vmapEnter(size: number, randomness: number): number;
+  /** → the level. Leave it again, whatever happens. */
+  gradEnter(): number;
+  /** → the level. Leave it again, whatever happens. */
+  jvpEnter(): number;
+  /** Ends the innermost level. */
+  transformLeave(level: number): void;
+  /** How many levels this thread is in. */
+  transformDepth(): number;
+  /** (tensor, dim, level) → a tensor without that dimension, over which the level maps. */
+  addBatchDim(handle: number, dim: number, level: number): number;
+  /** Whether a level maps over a tensor. */
+  hasBatchDim(handle: number, level: number): boolean;
+  /** (tensor, level, size, dim) → the tensor with the dimension mapped over at `dim`, repeated where the level does not map over it. */
+  removeBatchDim(handle: number, level: number, size: number, dim: number): number;
+  /** (tensor, level, differentiate) → the tensor as one of a level; differentiate: a leaf of its graph. */
+  wrapForLevel(handle: number, level: number, differentiate: boolean): number;
+  /** (tensor, level) → the tensor that one of the level stands for; another one as it is. */
+  unwrapFromLevel(handle: number, level: number): number;
+  /** (tensor, all) → what a tensor of a level holds; all: down to a tensor of none. */
+  innermost(handle: number, all: boolean): number;
+  /** (primal, tangent) → both in one, for forward-mode derivatives. */
+  makeDual(primal: number, tangent: number): number;
+  /** → buffer: primal, tangent (0: none). */
+  unpackDual(handle: number): void;
   // nodes whose backward is a JavaScript function
   /** (backward, name, materialize); message: inputs, outputs, their flags (1 differentiable, 2 dirty), saved, their flags (1: is an output); each a list → buffer: handles of the outputs. */
   attachNode(backward: () => void, name: string, materialize: boolean): void;

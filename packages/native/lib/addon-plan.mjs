@@ -68,7 +68,11 @@ export function planAddon(libtorch, compiler) {
     .filter((source) => cuda !== null || !source.endsWith(".cuda.cc"))
     .map((source) => {
       const extra = source.endsWith(".cuda.cc") ? cuda : [];
-      const own = source.startsWith(join("src", "dist")) ? distributed : [];
+      const own = source.startsWith(join("src", "dist"))
+        ? distributed
+        : source.startsWith(join("src", "functorch"))
+          ? [`-I${join("src", "functorch", "headers")}`]
+          : [];
       return {
         source,
         flags: [...common, ...own, ...[...include, ...extra].map((folder) => `-I${folder}`)],

@@ -46,6 +46,7 @@ export * as amp from "./amp/index.js";
 export { autocast, GradScaler } from "./amp/index.js";
 export * as nn from "./nn/index.js";
 export * as func from "./func/index.js";
+export { vmap } from "./func/vmap.js";
 export * as cuda from "./cuda/index.js";
 export * as distributions from "./distributions/index.js";
 export * as program from "./program/index.js";

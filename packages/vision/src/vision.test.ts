@@ -163,6 +163,67 @@ test("CIFAR-10 and CIFAR-100, from their files", () => {
   assert.throws(() => new datasets.CIFAR100(folder), { code: "VISION_NOT_FOUND" });
 });
 
+/** A pickle as Python 2 wrote those of CIFAR: protocol 2, texts and bytes alike. */
+function python2(batch: Readonly<Record<string, Uint8Array | readonly number[] | readonly string[]>>): Buffer {
+  const text = (s: string): Buffer => Buffer.concat([Buffer.from("U"), Buffer.from([s.length]), Buffer.from(s)]);
+  const bytes = (b: Uint8Array): Buffer => {
+    const length = Buffer.alloc(4);
+    length.writeUInt32LE(b.length);
+    return Buffer.concat([Buffer.from("T"), length, b]);
+  };
+  const array = (b: Uint8Array): Buffer[] => [
+    Buffer.from("cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\0\x85U\x01btR", "latin1"),
+    Buffer.from("(K\x01K", "latin1"),
+    Buffer.from([b.length / 3072]),
+    Buffer.from(
+      "M\0\x0c\x86cnumpy\ndtype\n(U\x02u1K\0K\x01tR(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89",
+      "latin1",
+    ),
+    bytes(b),
+    Buffer.from("tb"),
+  ];
+  const parts: Buffer[] = [Buffer.from([0x80, 2]), Buffer.from("}(")];
+  for (const [key, value] of Object.entries(batch)) {
+    parts.push(text(key));
+    if (value instanceof Uint8Array) parts.push(...array(value));
+    else {
+      parts.push(Buffer.from("](", "latin1"));
+      for (const each of value) parts.push(typeof each === "string" ? text(each) : Buffer.from([0x4b, each]));
+      parts.push(Buffer.from("e"));
+    }
+  }
+  return Buffer.concat([...parts, Buffer.from("u.")]);
+}
+
+test("CIFAR's files for Python are read without running anything", () => {
+  const root = join(folder, "python");
+  const ten = join(root, "cifar-10-batches-py");
+  mkdirSync(ten, { recursive: true });
+  const images = (n: number, seed: number): Uint8Array =>
+    Uint8Array.from({ length: n * 3072 }, (_, i) => (i * seed) % 256);
+  writeFileSync(join(ten, "batches.meta"), python2({ label_names: ["airplane", "automobile", "bird"] }));
+  for (let i = 1; i <= 5; i++)
+    writeFileSync(join(ten, `data_batch_${i}`), python2({ data: images(2, i), labels: [i % 3, 1] }));
+  // Bytes that are a text, too.
+  writeFileSync(join(ten, "test_batch"), python2({ data: new Uint8Array(3072).fill(65), labels: [2] }));
+  const data = new datasets.CIFAR10(root);
+  assert.deepEqual([data.length, data.targets, data.classes[2]], [10, [1, 1, 2, 1, 0, 1, 1, 1, 2, 1], "bird"]);
+  const [image] = data.get(2) as [Tensor, bigint];
+  assert.deepEqual([image.shape, image.at(0, 0, 3).item()], [[3, 32, 32], 6]);
+  const one = new datasets.CIFAR10(root, false);
+  assert.deepEqual([(one.get(0)[0] as Tensor).at(2, 31, 31).item(), one.get(0)[1]], [65, 2n]);
+  const hundred = join(root, "cifar-100-python");
+  mkdirSync(hundred);
+  writeFileSync(join(hundred, "meta"), python2({ fine_label_names: ["apple", "bear"] }));
+  writeFileSync(join(hundred, "test"), python2({ data: images(1, 1), fine_labels: [1], coarse_labels: [0] }));
+  assert.deepEqual(new datasets.CIFAR100(root, false).get(0)[1], 1n);
+  assert.throws(() => new datasets.CIFAR100(root), { code: "VISION_NOT_FOUND" });
+  writeFileSync(join(hundred, "test"), "\x80\x02cos\nsystem\n(U\x04echotR.", "latin1");
+  assert.throws(() => new datasets.CIFAR100(root, false), { code: "TORCH_FILE_GLOBAL" });
+  writeFileSync(join(hundred, "test"), python2({ data: images(1, 1), fine_labels: [1, 0] }));
+  assert.throws(() => new datasets.CIFAR100(root, false), /uint8 data of 3072 bytes for each of fine_labels/);
+});
+
 test("tables of CSV files", async () => {
   const path = join(folder, "iris.csv");
   writeFileSync(path, 'width,length,species\n1.5,2,setosa\n3,-4e1,"with, comma"\n');

@@ -20,6 +20,7 @@
 #include "entries/schemas.h"
 #include "entries/threads.h"
 #include "entries/trace.h"
+#include "entries/transforms.h"
 #include "entries/weight_casts.h"
 #if defined(NBIT_CUDA)
 #include "entries/cuda.h"

@@ -4,6 +4,7 @@
 #include "autograd/nodes.h"
 #include "binding/core.h"
 #include "entries/nodes.h"
+#include "functorch/transforms.h"
 #include "program/recorder.h"
 
 #include <c10/core/GradMode.h>
@@ -95,6 +96,10 @@ class JsNode : public ag::Node {
 
 void entries::attachNode(const Args& a) {
   program::needsGraph("a custom autograd function is used");
+  if (insideTransform())
+    fail("ERR_FUNC_TRANSFORM",
+         a.text(1) + ": a function whose backward is JavaScript cannot run inside of func.vmap, func.grad and the like, "
+                     "which would need to know how to map and differentiate that backward. Write it of operators");
   Reader in = message();
   const auto inputs = in.tensors();
   auto outputs = in.tensors();

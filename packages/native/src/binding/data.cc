@@ -2,6 +2,7 @@
 #include "amp/autocast.h"
 #include "binding/core.h"
 #include "entries/data.h"
+#include "functorch/transforms.h"
 #include "program/recorder.h"
 
 #include <ATen/ops/empty.h>
@@ -41,7 +42,9 @@ Bytes bytesOf(napi_env env, napi_value v) {
   }
   fail("ERR_ARGUMENT", "expected a typed array or an ArrayBuffer");
 }
-at::Tensor onCpu(const at::Tensor& t) {
+at::Tensor onCpu(const at::Tensor& given) {
+  const OutsideTransforms plain;
+  const at::Tensor t = withValues(given);
   // A gradient known to be zero everywhere (that of sgn, say) is a tensor without memory.
   if (t._is_zerotensor()) return at::zeros(t.sizes(), t.options().device(at::kCPU));
   return t.detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
@@ -73,6 +76,7 @@ double entries::fromBytes(const Args& a) {
   const auto device = decodeDevice(a.number(2));
   Reader in = message();
   const auto sizes = in.integers();
+  const OutsideTransforms plain;
   at::Tensor t = at::empty(sizes, at::TensorOptions().dtype(dtype));
   if (t.nbytes() != source.length)
     fail("ERR_ARGUMENT", "expected " + std::to_string(t.nbytes()) +
@@ -91,6 +95,9 @@ napi_value entries::toBytes(const Args& a) {
 }
 void entries::copyFromBytes(const Args& a) {
   program::unrecorded("JavaScript's numbers are written into a tensor");
+  const OutsideTransforms plain;
+  if (insideTransform() && !get(a.number(0)).has_storage())
+    fail("ERR_FUNC_TRANSFORM", "expected a tensor of no function transform. Received: one inside of func.vmap or func.grad");
   at::Tensor t = get(a.number(0)).detach();
   if (t._is_zerotensor())
     fail("ERR_ARGUMENT",

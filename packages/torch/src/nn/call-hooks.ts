@@ -46,11 +46,53 @@ interface Registered {
   readonly withKwargs: boolean;
   readonly alwaysCall: boolean;
 }
-type Forward = (...args: readonly unknown[]) => unknown;
+export type Forward = (...args: readonly unknown[]) => unknown;
+export type HookLists = Readonly<Record<HookKind, Registered[]>>;
+const noHooks = (): HookLists => ({ pre: [], post: [], backward: [], backwardPre: [] });
+export const isWithoutHooks = (lists: HookLists): boolean => Object.values(lists).every((list) => list.length === 0);
+
+/** @internal Hooks of all modules: before those of each (global-hooks.ts). */
+export const globalLists = noHooks();
+/** @internal Forwards of classes, by what stands in their place while there are such hooks. */
+export const forwardBehind = new WeakMap<Forward, Forward>();
+
+/** @internal Adds a hook to a list; `emptied` is called when a hook was taken away again. */
+export function addCallHook(
+  fn: string,
+  lists: HookLists,
+  kind: HookKind,
+  hook: (...args: never[]) => unknown,
+  rest: readonly unknown[],
+  emptied: () => void,
+): HookHandle {
+  checkArguments(fn, { hook }, { hook: callable });
+  const options: ForwardHookOptions = optionsFrom<ForwardHookOptions>(
+    fn,
+    1,
+    rest,
+    HOOK_OPTIONS[kind] as typeof POST,
+    kind.startsWith("backward") ? 1 : 0,
+  );
+  const list = lists[kind];
+  const entry: Registered = {
+    hook: hook as AnyHook,
+    withKwargs: options.withKwargs ?? false,
+    alwaysCall: options.alwaysCall ?? false,
+  };
+  if (options.prepend === true) list.unshift(entry);
+  else list.push(entry);
+  return {
+    remove: () => {
+      const at = list.indexOf(entry);
+      if (at >= 0) list.splice(at, 1);
+      emptied();
+    },
+  };
+}
 
 /** The hooks of one module. */
 export class CallHooks {
-  readonly #lists: Record<HookKind, Registered[]> = { pre: [], post: [], backward: [], backwardPre: [] };
+  readonly #lists = noHooks();
   readonly #module: object;
   /** What stands in the field `forward` for as long as there are hooks; and what stood there before. */
   #armed: { readonly wrapped: Forward; readonly before: PropertyDescriptor | undefined } | null = null;
@@ -61,53 +103,36 @@ export class CallHooks {
   }
 
   add(fn: string, kind: HookKind, hook: (...args: never[]) => unknown, rest: readonly unknown[]): HookHandle {
-    checkArguments(fn, { hook }, { hook: callable });
-    const options: ForwardHookOptions = optionsFrom<ForwardHookOptions>(
-      fn,
-      1,
-      rest,
-      HOOK_OPTIONS[kind] as typeof POST,
-      kind.startsWith("backward") ? 1 : 0,
-    );
-    const list = this.#lists[kind];
-    const entry: Registered = {
-      hook: hook as AnyHook,
-      withKwargs: options.withKwargs ?? false,
-      alwaysCall: options.alwaysCall ?? false,
-    };
-    if (options.prepend === true) list.unshift(entry);
-    else list.push(entry);
+    const handle = addCallHook(fn, this.#lists, kind, hook, rest, () => {
+      if (isWithoutHooks(this.#lists)) this.#disarm();
+    });
     this.arm();
-    return {
-      remove: () => {
-        const at = list.indexOf(entry);
-        if (at >= 0) list.splice(at, 1);
-        if (this.#isEmpty()) this.#disarm();
-      },
-    };
+    return handle;
   }
 
   /** The same functions around another module. */
   copyFor(module: object): CallHooks {
     const copy = new CallHooks(module);
-    for (const kind of Object.keys(this.#lists) as HookKind[]) copy.#lists[kind].push(...this.#lists[kind]);
+    for (const kind of KINDS) copy.#lists[kind].push(...this.#lists[kind]);
     copy.arm();
     return copy;
   }
 
-  #isEmpty(): boolean {
-    return Object.values(this.#lists).every((list) => list.length === 0);
-  }
-
   /** From now on the field `forward` of the module calls the hooks; `super.forward` in a class is as before. */
   arm(): void {
-    if (this.#isEmpty()) return;
+    if (isWithoutHooks(this.#lists)) return;
     const now = Object.getOwnPropertyDescriptor(this.#module, "forward");
     // Whoever wrapped it meanwhile calls what was there.
     if (this.#armed !== null && now !== undefined) return;
     const forward: unknown = Reflect.get(this.#module, "forward");
     if (typeof forward !== "function") return;
-    const wrapped: Forward = (...args) => this.#run(forward as Forward, args);
+    // Hooks of all modules are called here, too: in the right order, and once.
+    const own = forwardBehind.get(forward as Forward) ?? (forward as Forward);
+    const wrapped: Forward = (...args) => {
+      const scoped = this.#scoped;
+      this.#scoped = false;
+      return runWithHooks(this.#module, joined(this.#lists), own, args, scoped);
+    };
     this.#armed = { wrapped, before: now };
     Object.defineProperty(this.#module, "forward", {
       value: wrapped,
@@ -133,7 +158,7 @@ export class CallHooks {
   /** The next forward runs in a scope, the hooks around it. */
   scoped<T>(fn: () => T): T {
     this.arm();
-    this.#scoped = this.#armed !== null && !this.#isEmpty();
+    this.#scoped = this.#armed !== null && !isWithoutHooks(this.#lists);
     if (!this.#scoped) return scope(fn);
     try {
       return fn();
@@ -141,81 +166,97 @@ export class CallHooks {
       this.#scoped = false;
     }
   }
+}
 
-  #run(forward: Forward, given: readonly unknown[]): unknown {
-    const scoped = this.#scoped;
-    this.#scoped = false;
-    const { pre, post } = this.#lists;
-    let args = given;
-    const called = new Set<Registered>();
-    try {
-      for (const each of [...pre]) args = this.#before(each, args);
-      const around = this.#around();
-      if (around !== null) args = around.inputs(args);
-      const run = (): unknown => Reflect.apply(forward, this.#module, [...args]);
-      let output = scoped ? scope(run) : run();
-      for (const each of [...post]) {
-        called.add(each);
-        output = this.#after(each, args, output);
-      }
-      return around === null ? output : around.outputs(output);
-    } catch (error) {
-      for (const each of post)
-        if (each.alwaysCall && !called.has(each))
-          try {
-            this.#after(each, args, undefined);
-          } catch {
-            // The first error is the one that counts.
-          }
-      throw error;
+const KINDS = ["pre", "post", "backward", "backwardPre"] as const;
+/** Those of all modules, then a module's own. As they are now: a hook may add others. */
+function joined(own: HookLists): HookLists {
+  const lists = noHooks();
+  for (const kind of KINDS) lists[kind].push(...globalLists[kind], ...own[kind]);
+  return lists;
+}
+
+/** @internal A forward, with hooks around it. */
+export function runWithHooks(
+  module: object,
+  lists: HookLists,
+  forward: Forward,
+  given: readonly unknown[],
+  scoped: boolean,
+): unknown {
+  const { pre, post } = lists;
+  let args = given;
+  const called = new Set<Registered>();
+  try {
+    for (const each of pre) args = before(module, each, args);
+    const around = hooksAround(module, lists);
+    if (around !== null) args = around.inputs(args);
+    const run = (): unknown => Reflect.apply(forward, module, [...args]);
+    let output = scoped ? scope(run) : run();
+    for (const each of post) {
+      called.add(each);
+      output = after(module, each, args, output);
     }
+    return around === null ? output : around.outputs(output);
+  } catch (error) {
+    for (const each of post)
+      if (each.alwaysCall && !called.has(each))
+        try {
+          after(module, each, args, undefined);
+        } catch {
+          // The first error is the one that counts.
+        }
+    throw error;
   }
-  /** Its functions share no variables with a call, whose tensors the graph would hold for good. */
-  #around(): BackwardHooks | null {
-    const { backward, backwardPre } = this.#lists;
-    if (backward.length + backwardPre.length === 0) return null;
-    const module = this.#module;
-    return new BackwardHooks(
-      `${module.constructor.name}.forward`,
-      backward.map(
-        ({ hook }) =>
-          (gradInput, gradOutput) =>
-            hook(module, gradInput, gradOutput) as Replaced,
-      ),
-      backwardPre.map(
-        ({ hook }) =>
-          (gradOutput) =>
-            hook(module, gradOutput) as Replaced,
-      ),
-    );
-  }
-  #before({ hook, withKwargs }: Registered, args: readonly unknown[]): readonly unknown[] {
-    if (!withKwargs) {
-      const changed = hook(this.#module, args);
-      if (changed === undefined || changed === null) return args;
-      return Array.isArray(changed) ? (changed as readonly unknown[]) : [changed];
-    }
-    const [positional, kwargs] = apart(args);
-    const changed = hook(this.#module, positional, kwargs);
+}
+/** @internal Around a forward of a module without hooks of its own. */
+export function runWithGlobalHooks(module: object, forward: Forward, args: readonly unknown[]): unknown {
+  return runWithHooks(module, joined(noHooks()), forward, args, false);
+}
+
+/** Its functions share no variables with a call, whose tensors the graph would hold for good. */
+function hooksAround(module: object, { backward, backwardPre }: HookLists): BackwardHooks | null {
+  if (backward.length + backwardPre.length === 0) return null;
+  return new BackwardHooks(
+    `${module.constructor.name}.forward`,
+    backward.map(
+      ({ hook }) =>
+        (gradInput, gradOutput) =>
+          hook(module, gradInput, gradOutput) as Replaced,
+    ),
+    backwardPre.map(
+      ({ hook }) =>
+        (gradOutput) =>
+          hook(module, gradOutput) as Replaced,
+    ),
+  );
+}
+function before(module: object, { hook, withKwargs }: Registered, args: readonly unknown[]): readonly unknown[] {
+  if (!withKwargs) {
+    const changed = hook(module, args);
     if (changed === undefined || changed === null) return args;
-    const pair: readonly unknown[] = Array.isArray(changed) ? changed : [];
-    checkArguments(
-      "forward pre-hook",
-      { result: changed },
-      {
-        result: {
-          words: "[args, kwargs], or nothing",
-          accepts: () => pair.length === 2 && Array.isArray(pair[0]) && isPlain(pair[1]),
-        },
+    return Array.isArray(changed) ? (changed as readonly unknown[]) : [changed];
+  }
+  const [positional, kwargs] = apart(args);
+  const changed = hook(module, positional, kwargs);
+  if (changed === undefined || changed === null) return args;
+  const pair: readonly unknown[] = Array.isArray(changed) ? changed : [];
+  checkArguments(
+    "forward pre-hook",
+    { result: changed },
+    {
+      result: {
+        words: "[args, kwargs], or nothing",
+        accepts: () => pair.length === 2 && Array.isArray(pair[0]) && isPlain(pair[1]),
       },
-    );
-    const options = pair[1] as object;
-    return Object.keys(options).length === 0 ? (pair[0] as unknown[]) : [...(pair[0] as unknown[]), options];
-  }
-  #after({ hook, withKwargs }: Registered, args: readonly unknown[], output: unknown): unknown {
-    const changed = withKwargs ? hook(this.#module, ...apart(args), output) : hook(this.#module, args, output);
-    return changed ?? output;
-  }
+    },
+  );
+  const options = pair[1] as object;
+  return Object.keys(options).length === 0 ? (pair[0] as unknown[]) : [...(pair[0] as unknown[]), options];
+}
+function after(module: object, { hook, withKwargs }: Registered, args: readonly unknown[], output: unknown): unknown {
+  const changed = withKwargs ? hook(module, ...apart(args), output) : hook(module, args, output);
+  return changed ?? output;
 }
 
 /** The arguments by position, and the options behind them. */

@@ -1,6 +1,7 @@
 export * as functional from "./functional.js";
 export * as attention from "./attention.js";
 export * as init from "./init.js";
+export * as modules from "./modules.js";
 export * as utils from "./utils/index.js";
 export { snakeCase } from "./keys.js";
 export {

@@ -1,6 +1,26 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
-import { ArgumentError, deepcopy, manualSeed, nn, ones, randn, relu, tensor, zeros, type Tensor } from "../index.js";
+import {
+  ArgumentError,
+  deepcopy,
+  load,
+  loadCheckpoint,
+  loadSafetensors,
+  manualSeed,
+  nn,
+  ones,
+  randn,
+  relu,
+  save,
+  saveCheckpoint,
+  saveSafetensors,
+  tensor,
+  zeros,
+  type Tensor,
+} from "../index.js";
 
 class Net extends nn.Module {
   fc1 = new nn.Linear(3, 4);
@@ -280,12 +300,68 @@ test("extra state is a tensor under _extra_state", () => {
     { message: /unexpected: _extra_state/ },
   );
   class Wrong extends nn.Module {
-    override getExtraState(): Tensor {
-      return { step: 1 } as unknown as Tensor;
+    override getExtraState(): unknown {
+      return { run: () => 1 };
     }
     forward(): void {}
   }
-  assert.throws(() => new Wrong().stateDict(), /Wrong\.getExtraState: expected to return a tensor/);
+  assert.throws(() => new Wrong().stateDict(), /Wrong\.getExtraState: expected to return a tensor, or plain data/);
+});
+
+test("extra state may be plain data, in every format of files", () => {
+  class Counting extends nn.Module {
+    seen: unknown = { steps: 3, best: Infinity, names: ["a", "β"], none: null, flag: true };
+    override getExtraState(): unknown {
+      return this.seen;
+    }
+    override setExtraState(state: unknown): void {
+      this.seen = state;
+    }
+    forward(): void {}
+  }
+  class Outer extends nn.Module {
+    counting = new Counting();
+    forward(): void {}
+  }
+  const expected = new Counting().seen;
+  const fresh = (): Outer => {
+    const outer = new Outer();
+    outer.counting.seen = null;
+    return outer;
+  };
+  const state = new Outer().stateDict();
+  assert.deepEqual([...state.keys()], ["counting._extra_state"]);
+  const folder = mkdtempSync(join(tmpdir(), "nbit-extra-"));
+  try {
+    const files = [join(folder, "a.safetensors"), join(folder, "b.safetensors"), join(folder, "c.pt")] as const;
+    saveSafetensors(files[0], state);
+    saveCheckpoint(files[1], { model: state });
+    save(state, files[2]);
+    // In PyTorch's files it is the value itself.
+    const plain = load<Map<string, unknown>>(files[2]);
+    assert.deepEqual(plain.get("counting._extra_state"), expected);
+    const states = [
+      state,
+      deepcopy(state),
+      loadSafetensors(files[0]),
+      (loadCheckpoint(files[1]) as { model: typeof state }).model,
+      plain as typeof state,
+    ];
+    for (const each of states) {
+      const outer = fresh();
+      outer.loadStateDict(each);
+      assert.deepEqual(outer.counting.seen, expected);
+    }
+    for (const value of [null, 3, "text", [1, [2]], new Map([["a", 1]])]) {
+      const one = new Counting();
+      one.seen = value;
+      const two = new Counting();
+      two.loadStateDict(one.stateDict());
+      assert.deepEqual(two.seen, value);
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 // ---------------------------------------------------------------- copies

@@ -1,6 +1,6 @@
 /** The base of every layer and model: its fields are its tree. */
 import { COPY, copiedByConstruction, copyFields, copyOf, emptyLike, type Copies } from "../deep-copy.js";
-import { ArgumentError, NbitError, verbatim } from "../errors.js";
+import { ArgumentError, NbitError } from "../errors.js";
 import { addHook, type HookHandle } from "../hooks.js";
 import { callable, filled, flag, instanceOf, orNull, such, text, whole } from "../kinds.js";
 import { atMost, checkArguments, optionsFrom, type Given, type OptionNames } from "../options.js";
@@ -25,6 +25,8 @@ import {
   type PreHookOptions,
 } from "./call-hooks.js";
 import { Buffer } from "./buffer.js";
+import { EXTRA_STATE, extraStateOf, extraStateTensor } from "./extra-state.js";
+import { noteClass, registrations } from "./global-hooks.js";
 import { declaresParameter, keyOf } from "./keys.js";
 import { convertModules, emptyModules, moduleToOptions, type ModuleTarget } from "./module-to.js";
 import { Parameter } from "./parameter.js";
@@ -115,6 +117,7 @@ export abstract class Module {
   constructor() {
     // Layers without arguments, and modules whose classes have no constructor, pass on what they are given.
     atMost(new.target.name || "Module", arguments, 0);
+    noteClass(new.target.prototype);
   }
 
   /** Compute the module's output. The name is the contract; the types are each module's own. */
@@ -127,8 +130,9 @@ export abstract class Module {
   #fields(): Field<Module>[] {
     const fields: Field<Module>[] = [];
     for (const name of this.fieldNames()) {
-      const value: unknown = Reflect.get(this, name);
+      let value: unknown = Reflect.get(this, name);
       if (typeof value !== "object" || value === null) continue;
+      if (registrations.active) value = this.#seen(name, value);
       if (value instanceof Module) {
         this.#parameters?.delete(name);
         fields.push({ kind: "module", name, key: this.stateKey(name), value });
@@ -148,6 +152,22 @@ export abstract class Module {
       }
     }
     return fields;
+  }
+
+  /** Tells hooks of all modules of a field, the first time that it is looked at with this value. */
+  #seen(name: string, value: object): unknown {
+    const kind =
+      value instanceof Module
+        ? "module"
+        : value instanceof Parameter
+          ? "parameter"
+          : isTensor(value) && (value instanceof Buffer || this.#buffers?.has(name) === true)
+            ? "buffer"
+            : null;
+    if (kind === null || !registrations.isNew(this, name, value)) return value;
+    const given = registrations.tell(kind, this, name, value);
+    if (given !== value) Reflect.set(this, name, given);
+    return given;
   }
 
   /** Own fields in the order of the tree. Containers whose names are numbers, which JavaScript puts first, have theirs. */
@@ -170,9 +190,10 @@ export abstract class Module {
     const options = optionsFrom("registerBuffer", 2, rest, BUFFER, 1);
     checkArguments("registerBuffer", { name, tensor }, { name: filled, tensor: orNull(tensorKind) });
     this.#checkName("registerBuffer", name, (taken) => isTensor(taken) && !(taken instanceof Parameter));
-    if (tensor !== null) keep(tensor);
+    const given = registrations.tell("buffer", this, name, tensor) as Tensor | null;
+    if (given !== null) keep(given);
     (this.#buffers ??= new Map()).set(name, options.persistent ?? true);
-    this.#define(name, tensor);
+    this.#define(name, given);
   }
   /** The field `name` with a parameter; null: with none, as layers without a bias have it. */
   registerParameter(name: string, param: Parameter | null): void {
@@ -180,7 +201,7 @@ export abstract class Module {
     checkArguments("registerParameter", { name, param }, { name: filled, param: orNull(PARAMETER) });
     this.#checkName("registerParameter", name, (taken) => taken instanceof Parameter);
     (this.#parameters ??= new Set()).add(name);
-    this.#define(name, param);
+    this.#define(name, param === null ? null : registrations.tell("parameter", this, name, param));
   }
   /** The field `name` with a module below this one; null: with none. */
   registerModule(name: string, module: Module | null): void {
@@ -195,7 +216,7 @@ export abstract class Module {
   #register(fn: string, name: string, module: Module | null): void {
     checkArguments(fn, { name, module }, { name: filled, module: orNull(instanceOf("a Module", Module)) });
     this.#checkName(fn, name, (taken) => taken instanceof Module);
-    this.#define(name, module);
+    this.#define(name, registrations.tell("module", this, name, module));
   }
   #define(name: string, value: unknown): void {
     Object.defineProperty(this, name, { value, writable: true, configurable: true, enumerable: true });
@@ -313,7 +334,8 @@ export abstract class Module {
     this.#eachState("stateDict", prefix, ({ key, tensor }) => state.set(key, keepVars ? tensor : apart(tensor)), {
       before: (module, front) => module.#stateHooks?.beforeSave(module, front, keepVars),
       own: (module, front) => {
-        if (module.#hasExtraState) state.set(front + EXTRA, extraState(module, module.getExtraState()));
+        if (module.#hasExtraState)
+          state.set(front + EXTRA_STATE, extraStateTensor(module.constructor.name, module.getExtraState()));
       },
       after: (module, front) => module.#stateHooks?.afterSave(module, state, front),
     });
@@ -347,15 +369,17 @@ export abstract class Module {
     return this.getExtraState !== Module.prototype.getExtraState;
   }
   /**
-   * What belongs to the state beside parameters and buffers, as a tensor: override it together with {@link setExtraState}.
-   * The state dict has it under `_extra_state`, behind the module's path.
+   * What belongs to the state beside parameters and buffers: a tensor, or plain data (numbers, strings, booleans, null,
+   * and arrays, objects, Maps and Sets of those). Override it together with {@link setExtraState}. The state dict has it
+   * under `_extra_state`, behind the module's path: plain data as the bytes of a text, in a tensor, which `.pt` files hold
+   * as the values themselves, as PyTorch's do.
    */
-  getExtraState(): Tensor {
+  getExtraState(): unknown {
     atMost("getExtraState", arguments, 0);
     throw new NbitError(`${this.constructor.name}.getExtraState: expected to be overridden.`, "NO_EXTRA_STATE");
   }
   /** Takes what {@link getExtraState} gave, when a state dict is loaded. */
-  setExtraState(_state: Tensor): void {
+  setExtraState(_state: unknown): void {
     atMost("setExtraState", arguments, 1);
     throw new NbitError(`${this.constructor.name}.setExtraState: expected to be overridden.`, "NO_EXTRA_STATE");
   }
@@ -385,7 +409,8 @@ export abstract class Module {
     this.#eachState("loadStateDict", "", (entry) => entries.push(entry), {
       before: (module, front) => module.#stateHooks?.beforeLoad(module, given, front, strict, found),
       own: (module, front) => {
-        if (module.#hasExtraState) extras.push({ key: front + EXTRA, set: (extra) => module.setExtraState(extra) });
+        if (module.#hasExtraState)
+          extras.push({ key: front + EXTRA_STATE, set: (extra) => module.setExtraState(extraStateOf(extra)) });
       },
       after: (module) => {
         const hooks = module.#stateHooks;
@@ -651,16 +676,6 @@ export abstract class Module {
 }
 copiedByConstruction(Module);
 
-const EXTRA = "_extra_state";
-function extraState(module: Module, given: unknown): Tensor {
-  if (isTensor(given)) return given;
-  throw new ArgumentError(
-    `${module.constructor.name}.getExtraState`,
-    "to return a tensor",
-    given === undefined ? verbatim("undefined") : given,
-    "Write what is none as one, for example tensor([step]).",
-  );
-}
 /** Without a graph, beyond every scope. */
 function apart(t: Tensor): Tensor {
   if (isUninitialized(t)) return t;

@@ -54,7 +54,7 @@ export function copyOfState(state: StateLike): StateDict {
 /** What a module keeps beside tensors of its own: see `Module.getExtraState`. */
 export interface ExtraState {
   readonly key: string;
-  set(state: Tensor): void;
+  set(state: unknown): void;
 }
 /** A state dict and what it is loaded into. */
 export interface Loading {
@@ -106,7 +106,12 @@ export function loadState(loading: Loading, { strict = true, assign = false, rea
   });
   for (const { key, set } of extras) {
     const state = given.get(key);
-    if (state !== undefined) set(state);
+    if (state === undefined) continue;
+    if (read === undefined || !isTensor(state) || state.device.type !== "meta") set(state);
+    else {
+      const value = read(state);
+      if (value !== null) set(value);
+    }
   }
   for (const hook of afterwards) hook(keys);
   const left = afterwards.length > 0 ? lacking(keys, strict) : [];

@@ -1,22 +1,10 @@
-/** CIFAR-10 and CIFAR-100, from their binary files. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { ArgumentError, Dataset, keep, tensor, type Tensor } from "@nbit/torch";
+/** CIFAR-10 and CIFAR-100, from their binary files or from those for Python. */
+import { atMost, ArgumentError, Dataset, keep, tensor, type Tensor } from "@nbit/torch";
 import { VisionError } from "../errors.js";
 import type { Step } from "../transforms/transform.js";
+import { readCifar, type CifarFiles } from "./cifar-files.js";
 import { readTrain, type TrainCall } from "./mnist.js";
 import { sample, type Sample } from "./vision.js";
-
-const PIXELS = 3 * 32 * 32;
-
-interface Files {
-  readonly folder: string;
-  readonly train: readonly string[];
-  readonly test: readonly string[];
-  readonly classes: string;
-  /** Bytes before the pixels of an image; the last of them is the class. */
-  readonly labels: number;
-}
 
 abstract class Cifar extends Dataset<Sample> {
   readonly root: string;
@@ -28,36 +16,15 @@ abstract class Cifar extends Dataset<Sample> {
   readonly data: Tensor;
   readonly targets: readonly number[];
 
-  constructor(files: Files, given: TrainCall, name: string) {
+  constructor(files: CifarFiles, given: TrainCall, name: string) {
     super();
     const a = readTrain(given, name);
     this.root = a.root;
     this.train = a.train;
     this.transform = a.transform;
     this.targetTransform = a.targetTransform;
-    const folder = join(a.root, files.folder);
-    this.classes = read(folder, files.classes)
-      .toString("utf8")
-      .split("\n")
-      .map((s) => s.trim())
-      .filter((s) => s !== "");
-    const parts = (a.train ? files.train : files.test).map((file) => read(folder, file));
-    const row = files.labels + PIXELS;
-    parts.forEach((bytes, i) => {
-      if (bytes.length % row !== 0 || bytes.length === 0)
-        throw new VisionError(
-          `${join(folder, (a.train ? files.train : files.test)[i] as string)}: expected whole images of ${row} bytes. Received: ${bytes.length} bytes`,
-          "VISION_DATA",
-        );
-    });
-    const count = parts.reduce((n, bytes) => n + bytes.length / row, 0);
-    const pixels = new Uint8Array(count * PIXELS);
-    const targets: number[] = [];
-    for (const bytes of parts)
-      for (let at = 0; at < bytes.length; at += row) {
-        pixels.set(bytes.subarray(at + files.labels, at + row), targets.length * PIXELS);
-        targets.push(bytes[at + files.labels - 1] as number);
-      }
+    const { folder, classes, pixels, targets } = readCifar(a.root, a.train, files);
+    this.classes = classes;
     const bad = targets.findIndex((t) => t >= this.classes.length);
     if (bad !== -1)
       throw new VisionError(
@@ -65,7 +32,7 @@ abstract class Cifar extends Dataset<Sample> {
         "VISION_DATA",
       );
     const flat = tensor(pixels);
-    this.data = keep(flat.view([count, 3, 32, 32]));
+    this.data = keep(flat.view([targets.length, 3, 32, 32]));
     flat.dispose();
     this.targets = targets;
   }
@@ -76,6 +43,7 @@ abstract class Cifar extends Dataset<Sample> {
     return Object.fromEntries(this.classes.map((name, i) => [name, i]));
   }
   get(index: number): Sample {
+    atMost(`${this.constructor.name}.get`, arguments, 1);
     const target = this.targets[index];
     if (target === undefined)
       throw new ArgumentError(`${this.constructor.name}.get`, `index to be from 0 to ${this.length - 1}`, index);
@@ -83,47 +51,54 @@ abstract class Cifar extends Dataset<Sample> {
   }
 }
 
-function read(folder: string, name: string): Buffer {
-  try {
-    return readFileSync(join(folder, name));
-  } catch (error) {
-    throw new VisionError(
-      `${join(folder, name)} is not there: unpack the binary version of the data set below root`,
-      "VISION_NOT_FOUND",
-      { cause: error },
-    );
-  }
-}
-
 /**
- * Ten classes of images, from the binary version in `root/cifar-10-batches-bin`. Element i is an image, uint8 `[3, 32,
- * 32]`, or what `transform` makes of it, and its class.
+ * Ten classes of images, from the version for Python in `root/cifar-10-batches-py`, whose pickles are read without running
+ * anything, or from the binary one in `root/cifar-10-batches-bin`. Element i is an image, uint8 `[3, 32, 32]`, or what
+ * `transform` makes of it, and its class.
  */
 export class CIFAR10 extends Cifar {
   constructor(...given: TrainCall) {
     super(
       {
-        folder: "cifar-10-batches-bin",
-        train: [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`),
-        test: ["test_batch.bin"],
-        classes: "batches.meta.txt",
-        labels: 1,
+        binary: {
+          folder: "cifar-10-batches-bin",
+          train: [1, 2, 3, 4, 5].map((i) => `data_batch_${i}.bin`),
+          test: ["test_batch.bin"],
+          classes: "batches.meta.txt",
+          labels: 1,
+        },
+        python: {
+          folder: "cifar-10-batches-py",
+          train: [1, 2, 3, 4, 5].map((i) => `data_batch_${i}`),
+          test: ["test_batch"],
+          classes: ["batches.meta", "label_names"],
+          labels: "labels",
+        },
       },
       given,
       new.target.name,
     );
   }
 }
-/** A hundred classes of images, from the binary version in `root/cifar-100-binary`. */
+/** A hundred classes of images, from the version for Python in `root/cifar-100-python`, or the binary one in `root/cifar-100-binary`. */
 export class CIFAR100 extends Cifar {
   constructor(...given: TrainCall) {
     super(
       {
-        folder: "cifar-100-binary",
-        train: ["train.bin"],
-        test: ["test.bin"],
-        classes: "fine_label_names.txt",
-        labels: 2,
+        binary: {
+          folder: "cifar-100-binary",
+          train: ["train.bin"],
+          test: ["test.bin"],
+          classes: "fine_label_names.txt",
+          labels: 2,
+        },
+        python: {
+          folder: "cifar-100-python",
+          train: ["train"],
+          test: ["test"],
+          classes: ["meta", "fine_label_names"],
+          labels: "fine_labels",
+        },
       },
       given,
       new.target.name,

@@ -2,6 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
+  atMost,
   ArgumentError,
   Dataset,
   isTensor,
@@ -21,6 +22,7 @@ export const IMG_EXTENSIONS = [".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", 
 
 /** The pixels of a file in colour: uint8, `[3, H, W]`. */
 export function defaultLoader(path: string): Promise<Tensor> {
+  atMost("defaultLoader", arguments, 1);
   return readImage(path, "RGB");
 }
 
@@ -104,6 +106,7 @@ export class ImageFolder extends Dataset<Sample> {
     return this.paths.map((path, i) => [path, this.targets[i] as number]);
   }
   get(index: number): Promise<Sample> {
+    atMost(`${this.constructor.name}.get`, arguments, 1);
     const path = this.paths[index];
     if (path === undefined)
       throw new ArgumentError("ImageFolder.get", `index to be from 0 to ${this.length - 1}`, index);

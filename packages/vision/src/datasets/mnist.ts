@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import {
+  atMost,
   ArgumentError,
   Dataset,
   keep,
@@ -95,6 +96,7 @@ export class MNIST extends Dataset<Sample> {
     return Object.fromEntries(this.classes.map((name, i) => [name, i]));
   }
   get(index: number): Sample {
+    atMost(`${this.constructor.name}.get`, arguments, 1);
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
       throw new ArgumentError(`${this.constructor.name}.get`, `index to be from 0 to ${this.length - 1}`, index);
     return sample(this.data.at(index).unsqueeze(0), Number(this.targets.at(index).item()), this);

@@ -1,6 +1,6 @@
 /** Tables of rows and columns, from CSV and Parquet files. */
 import { readFileSync } from "node:fs";
-import { ArgumentError, Dataset, kinds, signature, type Call, type OptionNames } from "@nbit/torch";
+import { atMost, ArgumentError, Dataset, kinds, signature, type Call, type OptionNames } from "@nbit/torch";
 import { optional, VisionError } from "../errors.js";
 import { apply, type Step } from "../transforms/transform.js";
 import { transform } from "./vision.js";
@@ -44,6 +44,7 @@ export class Table extends Dataset<unknown> {
     return Object.values(this.columns)[0]?.length ?? 0;
   }
   get(index: number): unknown {
+    atMost(`${this.constructor.name}.get`, arguments, 1);
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
       throw new ArgumentError("Table.get", `index to be from 0 to ${this.length - 1}`, index);
     const row = Object.fromEntries(Object.entries(this.columns).map(([name, values]) => [name, values[index]]));

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { readFile as readBytes } from "node:fs/promises";
 import type { Sharp, SharpOptions } from "sharp";
 import {
+  atMost,
   ArgumentError,
   isTensor,
   kinds,
@@ -169,11 +170,13 @@ export async function readImage(
 
 /** The bytes of a file: uint8, `[bytes]`. */
 export function readFile(path: string): Tensor {
+  atMost("readFile", arguments, 1);
   const bytes = readFileSync(path);
   return tensor(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
 }
 /** Write bytes, a tensor of uint8, to a file. */
 export function writeFile(filename: string, data: Tensor): void {
+  atMost("writeFile", arguments, 2);
   writeFileSync(filename, bytesOf("writeFile", data));
 }
 

@@ -1,5 +1,6 @@
 /** Augmentations that others have searched for: AutoAugment, RandAugment, TrivialAugment. */
 import {
+  atMost,
   ArgumentError,
   arange,
   kinds,
@@ -136,6 +137,7 @@ export class AutoAugment extends Transform {
     this.fill = a.fill;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const all = POLICIES[this.policy];
     const pair = (all[integer(0, all.length)] as string).split(", ");
     const chances = scope(() => rand([2]).tolist() as number[]);
@@ -196,6 +198,7 @@ export class RandAugment extends Transform {
     this.fill = a.fill;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const known = ofImage(image, this.numMagnitudeBins);
     const names = Object.keys(known);
     const how = howOf(this.interpolation, this.fill, image);
@@ -241,6 +244,7 @@ export class TrivialAugmentWide extends Transform {
     this.fill = a.fill;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const most: Most = { shear: 0.99, x: 32, y: 32, rotate: 135, blend: 0.99, bits: 6 };
     const known = space(this.numMagnitudeBins, most);
     const names = Object.keys(known);

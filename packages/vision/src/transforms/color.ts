@@ -1,5 +1,6 @@
 /** Transforms of what pixels are. */
 import {
+  atMost,
   ArgumentError,
   empty,
   kinds,
@@ -73,6 +74,7 @@ export class ColorJitter extends Transform {
     this.hue = spread("hue", a.hue, 0, [-0.5, 0.5]);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const order = scope(() => (randperm(4).tolist() as (number | bigint)[]).map(Number));
     const factors = [this.brightness, this.contrast, this.saturation, this.hue].map((r) =>
       r === null ? null : uniform(...r),
@@ -101,6 +103,7 @@ export class Grayscale extends Transform {
     this.numOutputChannels = readGrey(given, new.target.name).numOutputChannels;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.rgbToGrayscale(image, this.numOutputChannels);
   }
 }
@@ -121,6 +124,7 @@ export class RandomGrayscale extends Transform {
     this.p = tenth(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.rgbToGrayscale(image, getDimensions(image)[0]) : image;
   }
 }
@@ -131,6 +135,7 @@ export class RandomInvert extends Transform {
     this.p = half(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.invert(image) : image;
   }
 }
@@ -141,6 +146,7 @@ export class RandomAutocontrast extends Transform {
     this.p = half(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.autocontrast(image) : image;
   }
 }
@@ -151,6 +157,7 @@ export class RandomEqualize extends Transform {
     this.p = half(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.equalize(image) : image;
   }
 }
@@ -173,6 +180,7 @@ export class RandomPosterize extends Transform {
     this.p = a.p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.posterize(image, this.bits) : image;
   }
 }
@@ -193,6 +201,7 @@ export class RandomSolarize extends Transform {
     this.p = a.p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.solarize(image, this.threshold) : image;
   }
 }
@@ -215,6 +224,7 @@ export class RandomAdjustSharpness extends Transform {
     this.p = a.p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.adjustSharpness(image, this.sharpnessFactor) : image;
   }
 }
@@ -247,6 +257,7 @@ export class GaussianBlur extends Transform {
     checkRange("GaussianBlur", "sigma", this.sigma);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const sigma = uniform(...this.sigma);
     return F.gaussianBlur(image, this.kernelSize, [sigma, sigma]);
   }
@@ -304,6 +315,7 @@ export class RandomErasing extends Transform {
     this.inplace = a.inplace;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     if (!happens(this.p)) return image;
     const [channels, height, width] = getDimensions(image);
     const { value } = this;

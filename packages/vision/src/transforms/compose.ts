@@ -1,5 +1,6 @@
 /** Transforms made of others, and the plainest. */
 import {
+  atMost,
   kinds,
   randperm,
   rand,
@@ -35,6 +36,7 @@ export class Compose<I = Tensor, O = Tensor> extends Transform<I, O> {
     this.transforms = readCompose(given, new.target.name).transforms;
   }
   forward(image: I): O {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return scope(() => this.transforms.reduce<unknown>((value, step) => apply(step, value), image)) as O;
   }
 }
@@ -49,6 +51,7 @@ export class ToTensor extends Transform {
     readNone(given, new.target.name);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return image.dtype === "uint8" ? convertImageDtype(image) : image;
   }
 }
@@ -60,6 +63,7 @@ export class PILToTensor extends Transform {
     readNone(given, new.target.name);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return image;
   }
 }
@@ -78,6 +82,7 @@ export class ConvertImageDtype extends Transform {
     this.dtype = readConvert(given, new.target.name).dtype;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return convertImageDtype(image, this.dtype);
   }
 }
@@ -94,6 +99,7 @@ export class Lambda<I = Tensor, O = Tensor> extends Transform<I, O> {
     this.lambd = readLambda(given, new.target.name).lambd as (value: I) => O;
   }
   forward(value: I): O {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return this.lambd(value);
   }
 }
@@ -129,6 +135,7 @@ export class Normalize extends Transform {
     this.inplace = a.inplace;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return normalize(image, this.mean, this.std, this.inplace);
   }
 }
@@ -152,6 +159,7 @@ export class RandomApply extends Transform {
     this.p = a.p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     // torchvision asks whether p < the draw, so that an equal one counts.
     const draw = scope(() => rand([1]).item() as number);
     if (Math.fround(this.p) < draw) return image;
@@ -184,6 +192,7 @@ export class RandomChoice extends Transform {
     this.p = a.p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const weights = this.p ?? this.transforms.map(() => 1);
     const at = scope(() =>
       Number(
@@ -203,6 +212,7 @@ export class RandomOrder extends Transform {
     this.transforms = readCompose(given, new.target.name).transforms;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const order = scope(() => randperm(this.transforms.length).tolist() as (number | bigint)[]);
     return scope(() =>
       order.reduce<unknown>((value, i) => apply(this.transforms[Number(i)] as Step, value), image),

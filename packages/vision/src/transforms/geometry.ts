@@ -1,5 +1,6 @@
 /** Transforms of where pixels are. */
 import {
+  atMost,
   ArgumentError,
   kinds,
   log,
@@ -70,6 +71,7 @@ export class Resize extends Transform {
     this.antialias = a.antialias;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.resize(image, this.size, this.interpolation, this.maxSize, this.antialias);
   }
 }
@@ -87,6 +89,7 @@ export class CenterCrop extends Transform {
     this.size = bothSizes(readSize(given, new.target.name).size);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.centerCrop(image, this.size);
   }
 }
@@ -98,6 +101,7 @@ export class FiveCrop extends Transform<Tensor, Tensor[]> {
     this.size = bothSizes(readSize(given, new.target.name).size);
   }
   forward(image: Tensor): Tensor[] {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.fiveCrop(image, this.size);
   }
 }
@@ -119,6 +123,7 @@ export class TenCrop extends Transform<Tensor, Tensor[]> {
     this.verticalFlip = a.verticalFlip;
   }
   forward(image: Tensor): Tensor[] {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.tenCrop(image, this.size, this.verticalFlip);
   }
 }
@@ -154,6 +159,7 @@ export class Pad extends Transform {
     this.paddingMode = a.paddingMode;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return F.pad(image, this.padding, this.fill, this.paddingMode);
   }
 }
@@ -199,6 +205,7 @@ export class RandomCrop extends Transform {
     image: Tensor,
     outputSize: readonly [height: number, width: number],
   ): [top: number, left: number, height: number, width: number] {
+    atMost("RandomCrop.getParams", arguments, 2);
     const [, h, w] = getDimensions(image);
     const [th, tw] = outputSize;
     if (h < th || w < tw) throw new ArgumentError("RandomCrop", `an image of at least [${th}, ${tw}]`, image.shape);
@@ -207,6 +214,7 @@ export class RandomCrop extends Transform {
     return [top, integer(0, w - tw + 1), th, tw];
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return scope(() => {
       const pad = (img: Tensor, padding: F.Padding): Tensor => F.pad(img, padding, this.fill, this.paddingMode);
       let padded = this.padding === null ? image : pad(image, this.padding);
@@ -234,6 +242,7 @@ export class RandomHorizontalFlip extends Transform {
     this.p = readP(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.hflip(image) : image;
   }
 }
@@ -244,6 +253,7 @@ export class RandomVerticalFlip extends Transform {
     this.p = readP(given, new.target.name).p;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     return happens(this.p) ? F.vflip(image) : image;
   }
 }
@@ -293,6 +303,7 @@ export class RandomResizedCrop extends Transform {
     scale: Range,
     ratio: Range,
   ): [top: number, left: number, height: number, width: number] {
+    atMost("RandomResizedCrop.getParams", arguments, 3);
     const [, height, width] = getDimensions(image);
     const [low, high] = logarithms(ratio);
     for (let i = 0; i < 10; i++) {
@@ -312,6 +323,7 @@ export class RandomResizedCrop extends Transform {
     return [Math.floor((height - h) / 2), Math.floor((width - w) / 2), h, w];
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const part = RandomResizedCrop.getParams(image, this.scale, this.ratio);
     return F.resizedCrop(image, ...part, this.size, this.interpolation, this.antialias);
   }
@@ -371,9 +383,11 @@ export class RandomRotation extends Transform {
     this.fill = a.fill;
   }
   static getParams(degrees: Range): number {
+    atMost("RandomRotation.getParams", arguments, 1);
     return uniform(degrees[0], degrees[1]);
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const angle = RandomRotation.getParams(this.degrees);
     return F.rotate(image, angle, this.interpolation, this.expand, this.center, fillFor(this.fill, image));
   }
@@ -454,6 +468,7 @@ export class RandomAffine extends Transform {
     this.center = a.center;
   }
   forward(image: Tensor): Tensor {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const [, height, width] = getDimensions(image);
     const angle = uniform(...this.degrees);
     const moved: [number, number] = [0, 0];

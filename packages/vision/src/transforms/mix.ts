@@ -1,5 +1,6 @@
 /** Transforms of whole batches and their labels: MixUp and CutMix. */
 import {
+  atMost,
   ArgumentError,
   aten,
   kinds,
@@ -51,6 +52,7 @@ abstract class Mix extends Transform<Batch, [images: Tensor, labels: Tensor]> {
     return this.forward(given.length === 1 ? given[0] : given);
   }
   forward([images, labels]: Batch): [images: Tensor, labels: Tensor] {
+    atMost(`${this.constructor.name}.forward`, arguments, 1);
     const fn = this.constructor.name;
     checkImage(fn, images, 4);
     if (labels.ndim !== 1 && labels.ndim !== 2)

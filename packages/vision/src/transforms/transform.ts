@@ -1,5 +1,5 @@
 /** What a transform is, how it draws, and what its arguments are read with. */
-import { ArgumentError, empty, exp, kinds, rand, randint, scope, type Tensor } from "@nbit/torch";
+import { atMost, ArgumentError, empty, exp, kinds, rand, randint, scope, type Tensor } from "@nbit/torch";
 
 /**
  * A function of an image with options. `forward(image)` and `call(image)` are the same.
@@ -8,8 +8,12 @@ import { ArgumentError, empty, exp, kinds, rand, randint, scope, type Tensor } f
  * and workers of a loader each draw for themselves.
  */
 export abstract class Transform<I = Tensor, O = Tensor> {
+  constructor() {
+    atMost(new.target.name, arguments, 0);
+  }
   abstract forward(image: I): O;
   call(image: I): O {
+    atMost(`${this.constructor.name}.call`, arguments, 1);
     return this.forward(image);
   }
 }

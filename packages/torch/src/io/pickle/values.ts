@@ -118,8 +118,8 @@ export class Expect {
   }
   bytes(value: PyValue | undefined): Uint8Array {
     if (value instanceof Uint8Array) return value;
-    // Of an object that was empty in Python 2.
-    if (value === "") return new Uint8Array(0);
+    // Of Python 2, where bytes and texts are one: what reads as a text was these bytes.
+    if (typeof value === "string") return Buffer.from(value, "utf8");
     throw this.#wrong("bytes", value);
   }
   made(value: PyValue | undefined): PyMade {

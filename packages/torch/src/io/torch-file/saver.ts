@@ -1,6 +1,7 @@
 /** Values as a pickle, and the storages of its tensors. */
 import { ArgumentError, verbatim } from "../../errors.js";
 import { DEEPEST } from "../../limits.js";
+import { extraStateOf, isPlainExtraState } from "../../nn/extra-state.js";
 import { Parameter } from "../../nn/parameter.js";
 import { aten, Complex } from "../../ops/index.js";
 import { isMap, isPlain, isSet, isUint8Array } from "../../realm.js";
@@ -41,8 +42,9 @@ export class Saver {
     if (path.length > DEEPEST)
       throw new ArgumentError("save", `at most ${DEEPEST} levels of nesting`, verbatim("one that is deeper"));
     this.#seen.add(v);
-    if (isTensor(v)) this.#lookAt(v, path);
-    else if (ArrayBuffer.isView(v)) this.#lookAt(this.#arrayAsTensor(v as TypedArray, path), path);
+    if (isTensor(v)) {
+      if (!isPlainExtraState(path.at(-1) ?? "", v)) this.#lookAt(v, path);
+    } else if (ArrayBuffer.isView(v)) this.#lookAt(this.#arrayAsTensor(v as TypedArray, path), path);
     else for (const [key, each] of entriesOf(v, path)) this.#look(each, [...path, key]);
   }
   #lookAt(tensor: Tensor, path: readonly string[]): void {
@@ -165,8 +167,9 @@ export class Saver {
       const entries: Iterable<readonly [unknown, unknown]> = isMap(v) ? v : Object.entries(inTorchNames(v));
       for (const [key, each] of entries) {
         this.#value(ints ? Number(key) : key, [...path, "(a key)"]);
-        // A state dict's tensors have no graph and need no gradient, as in PyTorch.
-        this.#value(each, state ? [...path, String(key), STATE] : [...path, String(key)]);
+        // A state dict's tensors have no graph and need no gradient, as in PyTorch. Plain data of modules is itself.
+        if (isPlainExtraState(String(key), each)) this.#value(extraStateOf(each), [...path, String(key)]);
+        else this.#value(each, state ? [...path, String(key), STATE] : [...path, String(key)]);
       }
     });
   }

@@ -1,5 +1,6 @@
 /** What pixels are: brightness, contrast, colours, sharpness, and the levels of AutoAugment. */
 import {
+  atMost,
   ArgumentError,
   conv2d,
   einsum,
@@ -33,6 +34,7 @@ function blend(image: Tensor, other: Tensor, ratio: number): Tensor {
 
 /** Grey by 0.2989 R + 0.587 G + 0.114 B, in 1 or 3 equal channels; of one that is grey, itself. */
 export function rgbToGrayscale(image: Tensor, numOutputChannels = 1): Tensor {
+  atMost("rgbToGrayscale", arguments, 2);
   checkImage("rgbToGrayscale", image, 3);
   const channels = checkChannels("rgbToGrayscale", image);
   if (numOutputChannels !== 1 && numOutputChannels !== 3)
@@ -51,6 +53,7 @@ export const toGrayscale = rgbToGrayscale;
 
 /** 0: black; 1: as it is; 2: twice as bright. */
 export function adjustBrightness(image: Tensor, brightnessFactor: number): Tensor {
+  atMost("adjustBrightness", arguments, 2);
   checkImage("adjustBrightness", image);
   checkFactor("adjustBrightness", "brightnessFactor", brightnessFactor);
   checkChannels("adjustBrightness", image);
@@ -58,6 +61,7 @@ export function adjustBrightness(image: Tensor, brightnessFactor: number): Tenso
 }
 /** 0: the mean grey everywhere; 1: as it is. */
 export function adjustContrast(image: Tensor, contrastFactor: number): Tensor {
+  atMost("adjustContrast", arguments, 2);
   checkImage("adjustContrast", image);
   checkFactor("adjustContrast", "contrastFactor", contrastFactor);
   const channels = checkChannels("adjustContrast", image);
@@ -68,6 +72,7 @@ export function adjustContrast(image: Tensor, contrastFactor: number): Tensor {
 }
 /** 0: grey; 1: as it is. */
 export function adjustSaturation(image: Tensor, saturationFactor: number): Tensor {
+  atMost("adjustSaturation", arguments, 2);
   checkImage("adjustSaturation", image);
   checkFactor("adjustSaturation", "saturationFactor", saturationFactor);
   if (checkChannels("adjustSaturation", image) === 1) return image;
@@ -75,6 +80,7 @@ export function adjustSaturation(image: Tensor, saturationFactor: number): Tenso
 }
 /** Colours moved on the circle by `hueFactor` turns, from −0.5 to 0.5. */
 export function adjustHue(image: Tensor, hueFactor: number): Tensor {
+  atMost("adjustHue", arguments, 2);
   checkImage("adjustHue", image);
   if (!(hueFactor >= -0.5 && hueFactor <= 0.5))
     throw new ArgumentError("adjustHue", "hueFactor to be from -0.5 to 0.5", hueFactor);
@@ -86,6 +92,7 @@ export function adjustHue(image: Tensor, hueFactor: number): Tensor {
 }
 /** `gain · image ^ gamma`, in floats from 0 to 1. */
 export function adjustGamma(image: Tensor, gamma: number, gain = 1): Tensor {
+  atMost("adjustGamma", arguments, 3);
   checkImage("adjustGamma", image);
   checkFactor("adjustGamma", "gamma", gamma);
   checkChannels("adjustGamma", image);
@@ -135,12 +142,14 @@ function fromHsv(h: Tensor, s: Tensor, v: Tensor): Tensor {
 
 /** White becomes black. */
 export function invert(image: Tensor): Tensor {
+  atMost("invert", arguments, 1);
   checkImage("invert", image, 3);
   checkChannels("invert", image);
   return image.neg().add(maxValue(image.dtype));
 }
 /** Only the first bits of each uint8. */
 export function posterize(image: Tensor, bits: number): Tensor {
+  atMost("posterize", arguments, 2);
   checkImage("posterize", image, 3);
   if (image.dtype !== "uint8") throw new ArgumentError("posterize", "an image of uint8", image);
   checkChannels("posterize", image);
@@ -148,6 +157,7 @@ export function posterize(image: Tensor, bits: number): Tensor {
 }
 /** What is at least `threshold` is inverted. */
 export function solarize(image: Tensor, threshold: number): Tensor {
+  atMost("solarize", arguments, 2);
   checkImage("solarize", image, 3);
   checkChannels("solarize", image);
   if (threshold > maxValue(image.dtype))
@@ -156,6 +166,7 @@ export function solarize(image: Tensor, threshold: number): Tensor {
 }
 /** Each channel stretched over the whole range. */
 export function autocontrast(image: Tensor): Tensor {
+  atMost("autocontrast", arguments, 1);
   checkImage("autocontrast", image, 3);
   checkChannels("autocontrast", image);
   return scope(() => {
@@ -174,6 +185,7 @@ export function autocontrast(image: Tensor): Tensor {
 }
 /** Each channel's levels spread evenly. */
 export function equalize(image: Tensor): Tensor {
+  atMost("equalize", arguments, 1);
   checkImage("equalize", image, 3);
   if (image.dtype !== "uint8") throw new ArgumentError("equalize", "an image of uint8", image);
   checkChannels("equalize", image);
@@ -196,6 +208,7 @@ function equalizePlane(plane: Tensor): Tensor {
 
 /** 0: blurred; 1: as it is; 2: twice as sharp. */
 export function adjustSharpness(image: Tensor, sharpnessFactor: number): Tensor {
+  atMost("adjustSharpness", arguments, 2);
   checkImage("adjustSharpness", image);
   checkFactor("adjustSharpness", "sharpnessFactor", sharpnessFactor);
   checkChannels("adjustSharpness", image);
@@ -219,6 +232,7 @@ export function gaussianBlur(
   kernelSize: number | readonly [x: number, y: number],
   sigma: number | readonly [x: number, y: number] | null = null,
 ): Tensor {
+  atMost("gaussianBlur", arguments, 3);
   checkImage("gaussianBlur", image);
   const size = typeof kernelSize === "number" ? [kernelSize, kernelSize] : kernelSize;
   const given = sigma ?? size.map((k) => k * 0.15 + 0.35);
@@ -252,6 +266,7 @@ export function normalize(
   std: readonly number[] | Tensor,
   inplace = false,
 ): Tensor {
+  atMost("normalize", arguments, 4);
   checkImage("normalize", image, 3);
   if (!image.isFloatingPoint())
     throw new ArgumentError(
@@ -278,6 +293,7 @@ export function normalize(
 
 /** A rectangle overwritten with `v`, which has the shape of one or can be spread over one. */
 export function erase(image: Tensor, i: number, j: number, h: number, w: number, v: Tensor, inplace = false): Tensor {
+  atMost("erase", arguments, 7);
   checkImage("erase", image);
   const out = inplace ? image : image.clone();
   scope(() => {

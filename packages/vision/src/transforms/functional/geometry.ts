@@ -1,5 +1,6 @@
 /** Where pixels are: crops, flips, padding, other sizes, rotation. */
 import {
+  atMost,
   ArgumentError,
   aten,
   cat,
@@ -40,16 +41,19 @@ import {
 } from "./image.js";
 
 export function hflip(image: Tensor): Tensor {
+  atMost("hflip", arguments, 1);
   checkImage("hflip", image);
   return image.flip([-1]);
 }
 export function vflip(image: Tensor): Tensor {
+  atMost("vflip", arguments, 1);
   checkImage("vflip", image);
   return image.flip([-2]);
 }
 
 /** A part of an image; what lies outside of it is 0. */
 export function crop(image: Tensor, top: number, left: number, height: number, width: number): Tensor {
+  atMost("crop", arguments, 5);
   checkImage("crop", image);
   const [, h, w] = getDimensions(image);
   const right = left + width;
@@ -75,6 +79,7 @@ export function crop(image: Tensor, top: number, left: number, height: number, w
 
 /** The middle of an image, with 0 around it where it is smaller. */
 export function centerCrop(image: Tensor, outputSize: ImageSize): Tensor {
+  atMost("centerCrop", arguments, 2);
   checkImage("centerCrop", image);
   const [height, width] = bothSizes(outputSize);
   return scope(() => {
@@ -92,6 +97,7 @@ export function centerCrop(image: Tensor, outputSize: ImageSize): Tensor {
 
 /** Four corners and the middle. */
 export function fiveCrop(image: Tensor, size: ImageSize): [Tensor, Tensor, Tensor, Tensor, Tensor] {
+  atMost("fiveCrop", arguments, 2);
   const [, h, w] = getDimensions(image);
   const [height, width] = bothSizes(size);
   if (width > w || height > h)
@@ -106,6 +112,7 @@ export function fiveCrop(image: Tensor, size: ImageSize): [Tensor, Tensor, Tenso
 }
 /** The same of the image and of its mirror image. */
 export function tenCrop(image: Tensor, size: ImageSize, verticalFlip = false): Tensor[] {
+  atMost("tenCrop", arguments, 3);
   return [...fiveCrop(image, size), ...fiveCrop(verticalFlip ? vflip(image) : hflip(image), size)];
 }
 
@@ -130,6 +137,7 @@ function sides(padding: Padding): [left: number, right: number, top: number, bot
 
 /** More pixels around an image, or, where padding is negative, fewer. */
 export function pad(image: Tensor, padding: Padding, fill: number | null = 0, mode: PaddingMode = "constant"): Tensor {
+  atMost("pad", arguments, 4);
   checkImage("pad", image);
   const around = sides(padding);
   if (mode === "symmetric") return padSymmetric(image, around);
@@ -247,6 +255,7 @@ export function resizedCrop(
   interpolation: Interpolation = "bilinear",
   antialias: boolean | null = true,
 ): Tensor {
+  atMost("resizedCrop", arguments, 8);
   return scope(() => resize(crop(image, top, left, height, width), size, interpolation, null, antialias));
 }
 
@@ -439,6 +448,7 @@ export function elasticTransform(
   interpolation: "nearest" | "bilinear" = "bilinear",
   fill: Fill | null = null,
 ): Tensor {
+  atMost("elasticTransform", arguments, 4);
   checkImage("elasticTransform", image);
   const [, h, w] = getDimensions(image);
   return scope(() => {

@@ -1,5 +1,5 @@
 /** What all functions of images share: shapes, ranges of dtypes, and the float32 in which operators compute. */
-import { ArgumentError, isTensor, kinds, type DType, type Tensor } from "@nbit/torch";
+import { atMost, ArgumentError, isTensor, kinds, type DType, type Tensor } from "@nbit/torch";
 
 /** What an image is to every function here: `[C, H, W]`, or a batch `[…, C, H, W]`. */
 export function checkImage(fn: string, image: unknown, least = 2): asserts image is Tensor {
@@ -14,15 +14,18 @@ export function checkImage(fn: string, image: unknown, least = 2): asserts image
 
 /** Channels, height and width. */
 export function getDimensions(image: Tensor): [channels: number, height: number, width: number] {
+  atMost("getDimensions", arguments, 1);
   checkImage("getDimensions", image);
   return [image.ndim === 2 ? 1 : image.size(-3), image.size(-2), image.size(-1)];
 }
 /** Width and height. */
 export function getImageSize(image: Tensor): [width: number, height: number] {
+  atMost("getImageSize", arguments, 1);
   checkImage("getImageSize", image);
   return [image.size(-1), image.size(-2)];
 }
 export function getImageNumChannels(image: Tensor): number {
+  atMost("getImageNumChannels", arguments, 1);
   return getDimensions(image)[0];
 }
 
@@ -52,6 +55,7 @@ export const floatOf = (image: Tensor): DType => (image.isFloatingPoint() ? imag
  * 0 to 1. Not from a float to whole numbers that it cannot hold.
  */
 export function convertImageDtype(image: Tensor, dtype: DType = "float32"): Tensor {
+  atMost("convertImageDtype", arguments, 2);
   checkImage("convertImageDtype", image);
   if (image.dtype === dtype) return image;
   const toFloat = ["float16", "bfloat16", "float32", "float64"].includes(dtype);
