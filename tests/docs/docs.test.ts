@@ -21,6 +21,7 @@ const guides = [
   "docs/low-bit-optimizers.md",
   "docs/low-bit-gpu.md",
   "docs/gpu.md",
+  "docs/data.md",
   "docs/files.md",
   "docs/xla.md",
   "docs/launching.md",

@@ -53,7 +53,7 @@ test("devices, ranks and folders of one process", async () => {
   assert.notEqual(new Trainer({ ...QUIET, precision: 16 }).scaler, null);
   assert.deepEqual([trainer.model, trainer.interrupted, trainer.receivedSigterm], [null, false, false]);
   const net = new Small();
-  assert.deepEqual([net.globalRank, net.localRank, net.loggers, net.onGpu], [0, 0, [], false]);
+  assert.deepEqual([net.globalRank, net.localRank, net.loggers], [0, 0, []]);
   await assert.rejects(trainer.fit(net, { trainDataloaders: 3 as never }));
   assert.deepEqual([trainer.model, trainer.interrupted], [net, true]);
 });
@@ -76,6 +76,50 @@ test("evaluating is validation, testing and the sanity check", async () => {
     ["train", false],
     ["validate", true],
   ]);
+});
+
+test("what the constructor was given can be read", async () => {
+  const given = {
+    ...{ limitTrainBatches: 3, limitValBatches: 0.5, limitTestBatches: 2, limitPredictBatches: 1 },
+    ...{ numSanityValSteps: 0, reloadDataloadersEveryNEpochs: 2, enableAutologHparams: false, barebones: false },
+  };
+  const trainer = new Trainer({ ...QUIET, ...given, maxEpochs: 1 });
+  for (const [name, value] of Object.entries(given)) assert.equal(Reflect.get(trainer, name), value, name);
+  assert.equal(new Trainer(QUIET).limitTrainBatches, undefined);
+  const overfits = new Trainer({ ...QUIET, overfitBatches: 0.25 });
+  assert.deepEqual([overfits.overfitBatches, overfits.limitTrainBatches, overfits.limitValBatches], [0.25, 0.25, 0.25]);
+  assert.equal(trainer.valCheckBatch, Infinity);
+  await trainer.fit(new Small(), { trainDataloaders: batches(5) });
+  assert.equal(trainer.valCheckBatch, 3);
+});
+
+test("verbose prints the metrics of an evaluation", async (t) => {
+  class Measured extends Small {
+    override testStep(batch: [Tensor, Tensor], batchIdx: number): void {
+      this.log("a", this.loss(batch).mul(0).add(batchIdx));
+    }
+  }
+  const said = t.mock.method(console, "log", () => undefined);
+  const trainer = new Trainer(QUIET);
+  await trainer.test(new Measured(), { dataloaders: batches(1) });
+  assert.equal(said.mock.callCount(), 0);
+  await trainer.test(new Measured(), { dataloaders: [batches(1), batches(3)], verbose: true });
+  const [table] = said.mock.calls.map(({ arguments: given }) => String(given[0]).split("\n"));
+  assert.match(table?.[0] ?? "", /test metric +loader 0 +loader 1$/);
+  assert.match(table?.[2] ?? "", /^ a\/dataloader_idx_0 +0/);
+  assert.match(table?.[3] ?? "", /^ a\/dataloader_idx_1 +1/);
+});
+
+test("loadFromCheckpoint takes strict: false", async () => {
+  const path = join(folder, "small.ckpt");
+  const trainer = new Trainer({ ...QUIET, maxEpochs: 1 });
+  await trainer.fit(new Small(), { trainDataloaders: batches(1) });
+  trainer.saveCheckpoint(path);
+  class Larger extends Small {
+    readonly more = new nn.Linear(1, 1);
+  }
+  assert.throws(() => Larger.loadFromCheckpoint(path), { code: "STATE_DICT_MISMATCH" });
+  assert.ok(Larger.loadFromCheckpoint(path, {}, { strict: false }) instanceof Larger);
 });
 
 test("print says it once for a machine", (t) => {

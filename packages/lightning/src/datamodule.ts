@@ -60,9 +60,6 @@ const LOADERS: readonly (readonly [string, LoaderHook])[] = [
  * await trainer.fit(model, { datamodule: new Digits() });
  */
 export class LightningDataModule implements DataHooks {
-  /** The entry of a checkpoint that holds what is saved of a data module. */
-  static readonly CHECKPOINT_HYPER_PARAMS_KEY = "datamodule";
-
   /** What it is called, in your own words. */
   name: string | null = null;
   /** True: `prepareData` once on every machine. False: once, on the first, for file systems that all share. */
@@ -188,17 +185,17 @@ export class LightningDataModule implements DataHooks {
    */
   static loadFromCheckpoint<T extends LightningDataModule, H>(
     this: new (hparams: H) => T,
-    path: string,
+    checkpointPath: string,
     overrides: Partial<H> = {},
   ): T {
     atMost("loadFromCheckpoint", arguments, 2);
     checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
-    const saved = savedDatamodule(path);
+    const saved = savedDatamodule(checkpointPath);
     if (saved === null)
       throw new MisconfigurationError(
         "loadFromCheckpoint",
         "a checkpoint of a run with a data module",
-        verbatim(`${path}, which holds nothing of one`),
+        verbatim(`${checkpointPath}, which holds nothing of one`),
         "Pass datamodule to fit, or build the data module itself.",
         "ERR_CHECKPOINT_DATAMODULE",
       );

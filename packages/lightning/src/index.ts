@@ -6,7 +6,7 @@ export type { Datasets, FromDatasetsArguments } from "./data-from-datasets.js";
 export type { DataHooks } from "./data-hooks.js";
 export type { HyperparameterOptions } from "./hyperparameters.js";
 export { Trainer } from "./trainer.js";
-export type { EvaluateOptions, FitOptions, Loaders, PredictOptions } from "./run-options.js";
+export type { EvaluateOptions, FitOptions, Loaders, MetricOptions, PredictOptions } from "./run-options.js";
 export { PrecisionSearch } from "./precision-search.js";
 export type { PrecisionSearchOptions } from "./precision-search.js";
 export { flawOf, recommend, SearchResult } from "./diagnostics/search-result.js";

@@ -51,8 +51,10 @@ export let hyperparametersOf: (module: LightningModule) => RecordedHyperparamete
 export interface LoadModuleOptions {
   /** Of module and weights. Default: as they were saved. */
   readonly dtype?: DType;
+  /** False: missing or unexpected keys are ignored. Default: as the module's `strictLoading` has it. */
+  readonly strict?: boolean;
 }
-const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind };
+const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind, strict: kinds.flag };
 
 export interface AllGatherOptions {
   /** Default false. */
@@ -100,9 +102,6 @@ const CLIP: OptionNames<ClipOptions> = {
  * }
  */
 export class LightningModule extends ModuleHooks {
-  /** The entry of a checkpoint that holds `hparams`. */
-  static readonly CHECKPOINT_HYPER_PARAMS_KEY = "hyperparameters";
-
   /** False: `trainingStep` calls `manualBackward`, `optimizer.step()` and `optimizer.zeroGrad()` itself. */
   automaticOptimization = true;
   /** An example of what `forward` takes (an array: its arguments), for `toOnnx` and for sizes in summaries. */
@@ -189,9 +188,6 @@ export class LightningModule extends ModuleHooks {
   get localRank(): number {
     return this.#host?.trainer.localRank ?? 0;
   }
-  get onGpu(): boolean {
-    return this.device.type === "cuda";
-  }
 
   // What a model defines.
 
@@ -273,11 +269,12 @@ export class LightningModule extends ModuleHooks {
     this.#host.log(name, value, options);
   }
 
-  logDict(values: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
+  /** {@link log} for each entry. */
+  logDict(dictionary: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
     atMost("logDict", arguments, 2);
-    checkArguments("logDict", { values }, { values: kinds.record });
+    checkArguments("logDict", { dictionary }, { dictionary: kinds.record });
     checkLogOptions(options);
-    for (const [name, value] of Object.entries(values)) this.log(name, value, options);
+    for (const [name, value] of Object.entries(dictionary)) this.log(name, value, options);
   }
 
   /** Print in the process that writes (once, not once per process). */
@@ -317,19 +314,21 @@ export class LightningModule extends ModuleHooks {
    */
   static loadFromCheckpoint<T extends LightningModule, H>(
     this: new (hparams: H) => T,
-    path: string,
+    checkpointPath: string,
     overrides: Partial<H> = {},
     options: LoadModuleOptions = {},
   ): T {
     atMost("loadFromCheckpoint", arguments, 3);
     checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
     checkOptions("loadFromCheckpoint", options, LOAD);
-    const checkpoint = readLightningFile(path, options.dtype) ?? readCheckpoint(path, options);
+    const { dtype, strict } = options;
+    const checkpoint =
+      readLightningFile(checkpointPath, dtype) ?? readCheckpoint(checkpointPath, dtype === undefined ? {} : { dtype });
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
     const module = buildFromHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);
-    if (options.dtype !== undefined) module.to(options.dtype);
-    module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), { strict: module.strictLoading });
+    if (dtype !== undefined) module.to(dtype);
+    module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), { strict: strict ?? module.strictLoading });
     return module;
   }
 

@@ -12,7 +12,7 @@ import { LightningModule } from "./module.js";
 import { hiddenParameters } from "./diagnostics/hidden-parameters.js";
 import { warnTogether } from "./ranks/common-findings.js";
 import type { Collectives } from "./strategies/strategy.js";
-import type { EvaluateOptions, FitOptions, PredictOptions } from "./run-options.js";
+import type { EvaluateOptions, FitOptions, MetricOptions, PredictOptions } from "./run-options.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import type { TrainerFn } from "./types.js";
 import type { WarnOnce } from "./warnings.js";
@@ -22,11 +22,12 @@ const DATAMODULE = kinds.orNull(kinds.instanceOf("a LightningDataModule", Lightn
 const SHARED = { datamodule: DATAMODULE, ckptPath: CKPT, ckptDtype: true } as const;
 const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ...SHARED };
 const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ...SHARED };
+const METRICS: OptionNames<MetricOptions> = { ...EVALUATE, verbose: kinds.flag };
 const PREDICT: OptionNames<PredictOptions> = { ...EVALUATE, returnPredictions: kinds.flag, gather: kinds.flag };
 const NAMES: Readonly<Record<TrainerFn, OptionNames<object>>> = {
   fit: FIT,
-  validate: EVALUATE,
-  test: EVALUATE,
+  validate: METRICS,
+  test: METRICS,
   predict: PREDICT,
 };
 

@@ -37,6 +37,12 @@ export interface EvaluateOptions {
   readonly ckptDtype?: DType;
 }
 
+/** Of validate and test. */
+export interface MetricOptions extends EvaluateOptions {
+  /** Print the metrics as a table. Default false: whoever calls has them. */
+  readonly verbose?: boolean;
+}
+
 export interface PredictOptions extends EvaluateOptions {
   /** False: leave it to callbacks to take what `predictStep` returns. Default true. */
   readonly returnPredictions?: boolean;

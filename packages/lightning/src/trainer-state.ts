@@ -9,6 +9,7 @@ import type { LightningDataModule } from "./datamodule.js";
 import { MisconfigurationError } from "./errors.js";
 import { MetricStore } from "./logging/metric-store.js";
 import type { Logger } from "./loggers/logger.js";
+import type { BatchLimit } from "./loops/batch-source.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { FitProgress } from "./loops/progress.js";
 import type { LightningModule } from "./module.js";
@@ -26,7 +27,7 @@ export abstract class TrainerState implements TrainerView {
   abstract readonly strategy: Strategy;
   abstract readonly loggers: readonly Logger[];
   abstract readonly callbacks: readonly Callback[];
-  abstract saveCheckpoint(path: string, options?: SaveCheckpointOptions): void;
+  abstract saveCheckpoint(filepath: string, options?: SaveCheckpointOptions): void;
   shouldStop = false;
 
   protected abstract readonly resolved: ResolvedOptions;
@@ -131,6 +132,36 @@ export abstract class TrainerState implements TrainerView {
   }
   get defaultRootDir(): string {
     return this.resolved.defaultRootDir;
+  }
+  get limitTrainBatches(): BatchLimit {
+    return this.resolved.limitTrainBatches;
+  }
+  get limitValBatches(): BatchLimit {
+    return this.resolved.limitValBatches;
+  }
+  get limitTestBatches(): BatchLimit {
+    return this.resolved.limitTestBatches;
+  }
+  get limitPredictBatches(): BatchLimit {
+    return this.resolved.limitPredictBatches;
+  }
+  get overfitBatches(): number {
+    return this.resolved.overfitBatches;
+  }
+  get numSanityValSteps(): number {
+    return this.resolved.numSanityValSteps;
+  }
+  get valCheckBatch(): number {
+    return this.active?.fit?.loop.valCheckBatch ?? Infinity;
+  }
+  get reloadDataloadersEveryNEpochs(): number {
+    return this.resolved.reloadDataloadersEveryNEpochs;
+  }
+  get enableAutologHparams(): boolean {
+    return this.resolved.enableAutologHparams;
+  }
+  get barebones(): boolean {
+    return this.resolved.barebones;
   }
   get checkValEveryNEpoch(): number | null {
     return this.resolved.checkValEveryNEpoch;

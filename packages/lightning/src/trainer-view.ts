@@ -6,6 +6,7 @@ import type { Logger } from "./loggers/logger.js";
 import type { ModuleHooks } from "./module-hooks.js";
 import type { Precision } from "./precision/precision.js";
 import type { Strategy } from "./strategies/strategy.js";
+import type { BatchLimit } from "./loops/batch-source.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
 import type { StepOutcome, TrainerState } from "./types.js";
 
@@ -54,6 +55,21 @@ export interface TrainerView {
   readonly checkValEveryNEpoch: number | null;
   readonly valCheckInterval: number | undefined;
   readonly defaultRootDir: string;
+  /** Undefined: all batches. */
+  readonly limitTrainBatches: BatchLimit;
+  readonly limitValBatches: BatchLimit;
+  readonly limitTestBatches: BatchLimit;
+  readonly limitPredictBatches: BatchLimit;
+  /** 0: all batches, in an order of their own in each epoch. */
+  readonly overfitBatches: number;
+  /** Infinity: all. */
+  readonly numSanityValSteps: number;
+  /** Training batches from one validation to the next in this fit; Infinity: the end of an epoch of unknown length. */
+  readonly valCheckBatch: number;
+  /** 0: never. */
+  readonly reloadDataloadersEveryNEpochs: number;
+  readonly enableAutologHparams: boolean;
+  readonly barebones: boolean;
 
   /** Batches of one training epoch after limits; Infinity when the loader has no length. */
   readonly numTrainingBatches: number;
@@ -156,5 +172,5 @@ export interface TrainerView {
   print(...values: unknown[]): void;
 
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
-  saveCheckpoint(path: string, options?: SaveCheckpointOptions): void;
+  saveCheckpoint(filepath: string, options?: SaveCheckpointOptions): void;
 }

@@ -33,7 +33,7 @@ import type { ResolvedOptions } from "./resolve-options.js";
 import { restoreRng } from "./rng.js";
 import { Run } from "./run.js";
 import { checkCall, datamoduleOf } from "./run-checks.js";
-import type { EvaluateOptions, FitOptions, PredictOptions } from "./run-options.js";
+import type { EvaluateOptions, FitOptions, MetricOptions, PredictOptions } from "./run-options.js";
 import { carryOut, type Course } from "./runs/carry-out.js";
 import { saveInterrupted } from "./runs/interrupted.js";
 import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluation.js";
@@ -47,6 +47,7 @@ import type { Strategy } from "./strategies/strategy.js";
 import { superviseRanks } from "./strategies/supervise.js";
 import type { TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
+import { evaluationTable } from "./ui/evaluation-table.js";
 import type { TrainerFn } from "./types.js";
 
 /**
@@ -178,13 +179,13 @@ export class Trainer extends TrainerState {
   }
 
   /** Run the validation step. @returns one record of metrics per loader. */
-  async validate(model?: LightningModule, options: EvaluateOptions = {}): Promise<EvaluationResult[]> {
+  async validate(model?: LightningModule, options: MetricOptions = {}): Promise<EvaluationResult[]> {
     atMost("validate", arguments, 2);
     return this.#evaluate("validate", model, options);
   }
 
   /** Run the test step. @returns one record of metrics per loader. */
-  async test(model?: LightningModule, options: EvaluateOptions = {}): Promise<EvaluationResult[]> {
+  async test(model?: LightningModule, options: MetricOptions = {}): Promise<EvaluationResult[]> {
     atMost("test", arguments, 2);
     return this.#evaluate("test", model, options);
   }
@@ -213,15 +214,18 @@ export class Trainer extends TrainerState {
   async #evaluate(
     kind: EvaluationKind,
     model: LightningModule | undefined,
-    options: EvaluateOptions,
+    options: MetricOptions,
   ): Promise<EvaluationResult[]> {
     const place = kind === "test" ? "test" : "validation";
-    return this.#start(kind, model, options, {
+    const { verbose = false, ...rest } = options;
+    const results = await this.#start(kind, model, options, {
       prepare: (run) => {
-        run[place] = evaluationLoop(run, kind, options.dataloaders, null);
+        run[place] = evaluationLoop(run, kind, rest.dataloaders, null);
       },
       body: (run) => run[place]?.run(false) ?? Promise.resolve([]),
     });
+    if (verbose && this.isGlobalZero) console.log(evaluationTable(kind, results));
+    return results;
   }
 
   /**
@@ -229,12 +233,12 @@ export class Trainer extends TrainerState {
    * room; a run that resumes from it goes on from rounded ones.
    *
    * Of several processes, every one calls it: each has a part of what is saved. Process 0 writes the file, at its
-   * `path`; where that fails, it fails in all. With `stateDictType: "sharded"` of the strategy `path` is a folder, to
+   * `filepath`; where that fails, it fails in all. With `stateDictType: "sharded"` of the strategy that is a folder, to
    * which all write, and that all must reach.
    *
    * @throws {DistributedError} `ERR_DIST_MISMATCH`: `saveCheckpoint: expected every process to call it, …`
    */
-  saveCheckpoint(path: string, options: SaveCheckpointOptions = {}): void {
+  saveCheckpoint(filepath: string, options: SaveCheckpointOptions = {}): void {
     atMost("Trainer.saveCheckpoint", arguments, 2);
     checkOptions("Trainer.saveCheckpoint", options, SAVE);
     const dtype = checkWeightsDtype("saveCheckpoint", "dtype", options.dtype);
@@ -247,7 +251,7 @@ export class Trainer extends TrainerState {
         undefined,
         "ERR_NOT_ATTACHED",
       );
-    saveRun(active, { path, weightsOnly: options.weightsOnly ?? false, dtype, metadata: options.metadata });
+    saveRun(active, { path: filepath, weightsOnly: options.weightsOnly ?? false, dtype, metadata: options.metadata });
   }
 
   /** What each call does: checks, the other processes, the checkpoint to go on from, and the run. */
