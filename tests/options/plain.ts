@@ -35,7 +35,7 @@ const NAMES: Readonly<Record<string, string>> = {
     "fromBitsandbytes keep32bit linearMap loadLoraStateDict loraParameters loraStateDict nf4Map quantizedBytes scaledMm weightMemory withFloat8Histories",
   "lowbit.Float8Linear#": "forward clearWeightCodes",
   "lowbit.LoRALinear#": "resetParameters forward delta mergedWeight merge unmerge",
-  "lowbit.LowBitOptimizer#": "step elementsPerEntry stateDict loadStateDict stateBytes",
+  "lowbit.LowBitOptimizer#": "step keepRatesOn elementsPerEntry stateDict loadStateDict stateBytes",
   "lowbit.QuantizedLinear#": "quantized dequantize replaceCodes forward",
   "lowbit.StableEmbedding#": "forward",
   "xla.": "ExecutableCache.key XlaPlugin.load coveredOperators findPlugins mayHaveTpu pluginFor registerLowering",

@@ -3,15 +3,27 @@ import { autocast, getCpuKernels, manualSeed, optim, setCpuKernels, type nn, typ
 import type { LowerOptions } from "@nbit/xla";
 import { DeviceStep, recorded } from "./harness.js";
 
-export interface Task {
-  readonly net: () => nn.Module & { forward(x: Tensor): Tensor };
-  readonly batch: () => readonly [Tensor, Tensor];
-  readonly loss: (output: Tensor, target: Tensor) => Tensor;
+export interface Task<Net extends nn.Module = nn.Module> {
+  readonly net: () => Net;
+  readonly batch: () => readonly Tensor[];
+  /** Of one batch, in the precision of the training. */
+  readonly loss: (net: Net, batch: readonly Tensor[]) => Tensor;
+  /** The rate is a number of JavaScript's: that of the recording at each step. Default false. */
+  readonly constantRate?: boolean;
   /** How far its losses may be off in bfloat16. Default 1e-3. */
   readonly bfloat16Loss?: number;
   /** Default: AdamW. */
   readonly optimizer?: (parameters: readonly Tensor[]) => optim.Optimizer;
+  /** Between backward and the step. */
+  readonly clip?: (parameters: readonly Tensor[]) => unknown;
+  /** Batches that one step adds up. Default 1. */
+  readonly accumulate?: number;
 }
+/** A task as {@link fiveSteps} takes it: its network and its loss know each other. */
+export const taskOf = <Net extends nn.Module>(task: Task<Net>): Task => ({
+  ...task,
+  loss: (net, batch) => task.loss(net as Net, batch),
+});
 export type Precision = "32" | "bf16" | "bf16-true";
 export interface Training {
   readonly precision?: Precision;
@@ -58,23 +70,24 @@ async function compared(task: Task, t: Training): Promise<Outcome> {
   const parameters = [...net.parameters()];
   const optimizer = (t.optimizer ?? task.optimizer ?? adamw)(parameters);
   optimizer.keepRatesOn("cpu");
+  const accumulate = t.accumulate ?? task.accumulate ?? 1;
   const draw = (): readonly Tensor[] =>
-    Array.from({ length: t.accumulate ?? 1 }, () => task.batch()).flatMap(([x, y]) => [fit(x), fit(y)]);
+    Array.from({ length: accumulate }, () => task.batch()).flatMap((b) => b.map(fit));
   const now = draw();
+  const width = now.length / accumulate;
   const lossOf = (i: number): Tensor => {
-    const [x, y] = now.slice(2 * i, 2 * i + 2) as [Tensor, Tensor];
-    const forward = (): Tensor => task.loss(net.forward(x), y);
+    const forward = (): Tensor => task.loss(net, now.slice(width * i, width * (i + 1)));
     return precision === "bf16" ? autocast({ deviceType: "cpu", dtype: "bfloat16" }, forward) : forward();
   };
   const step = (): Record<string, Tensor> => {
     optimizer.zeroGrad();
     let total: Tensor | null = null;
-    for (let i = 0; i < (t.accumulate ?? 1); i++) {
-      const loss = lossOf(i).div(t.accumulate ?? 1);
+    for (let i = 0; i < accumulate; i++) {
+      const loss = lossOf(i).div(accumulate);
       loss.backward();
       total = total === null ? loss.detach() : total.add(loss.detach());
     }
-    t.clip?.(parameters);
+    (t.clip ?? task.clip)?.(parameters);
     optimizer.step();
     return { loss: total as Tensor };
   };
@@ -86,7 +99,7 @@ async function compared(task: Task, t: Training): Promise<Outcome> {
   const start = states.map((a) => device.hostOf(a).clone());
   const put = (k: number): void => {
     now.forEach((x, i) => void x.copy_(batches[k]?.[i] as Tensor));
-    if (t.constantRate === true) return;
+    if (t.constantRate ?? task.constantRate ?? false) return;
     for (const group of optimizer.paramGroups) group.lr = RATES[k] as number;
     optimizer.refreshRates();
   };

@@ -6,25 +6,8 @@ import { Adagrad32bit, Lion32bit, RMSprop32bit } from "@nbit/lowbit";
 import { coveredOperators } from "@nbit/xla";
 import { DeviceStep, difference, needsCpu, recorded } from "./harness.js";
 import { TASKS } from "./tasks.js";
-import { fiveSteps, type Outcome, type Precision, type Training } from "./five-steps.js";
-
-/**
- * Largest relative difference of a loss, and of the update. A wrong coefficient hides in a loss; of the update it moves
- * several hundred times as much. In bfloat16 roundings differ, and Adam makes whole steps of small gradients.
- */
-const WITHIN: Readonly<Record<Precision, readonly [number, number]>> = {
-  "32": [1e-5, 1e-4],
-  bf16: [1e-3, 1e-1],
-  "bf16-true": [2e-2, 2e-1],
-};
-function isAsEager({ losses, update, parts }: Outcome, precision: Precision = "32", within?: number): void {
-  const [usual, most] = WITHIN[precision];
-  const loss = within ?? usual;
-  for (const [mine, eager] of losses)
-    assert.ok(Math.abs(mine - eager) <= loss * Math.abs(eager), `losses, XLA and libtorch: ${JSON.stringify(losses)}`);
-  const worst = [...parts].sort(([, a], [, b]) => b.off - a.off).slice(0, 3);
-  assert.ok(update <= most, `the update is off by ${update}, most in ${JSON.stringify(worst)}`);
-}
+import { isAsEager } from "./as-eager.js";
+import { fiveSteps, type Training } from "./five-steps.js";
 
 for (const [name, task] of Object.entries(TASKS))
   for (const precision of ["32", "bf16"] as const)

@@ -1,7 +1,7 @@
 /** Small tasks of the kinds that people train. */
 import { crossEntropyLoss, mseLoss, nn, optim, rand, randint, randn, type Tensor } from "@nbit/torch";
 import { Gpt, Recurrent, Transformer, Vit } from "./sequences.js";
-import type { Task } from "./five-steps.js";
+import { taskOf, type Task } from "./five-steps.js";
 import { Autoencoder, Cnn, ResNet, UNet } from "./vision.js";
 
 const classes =
@@ -11,8 +11,14 @@ const images = (): readonly [Tensor, Tensor] => {
   const x = rand([4, 3, 16, 16]);
   return [x, x];
 };
-const classify = { loss: (output: Tensor, target: Tensor) => crossEntropyLoss(output, target) };
-const copy = { loss: (output: Tensor, target: Tensor) => mseLoss(output, target), batch: images };
+type Net = nn.Module & { forward(x: Tensor): Tensor };
+const classify = {
+  loss: (net: Net, [x, y]: readonly Tensor[]) => crossEntropyLoss(net.forward(x as Tensor), y as Tensor),
+};
+const copy = {
+  loss: (net: Net, [x, y]: readonly Tensor[]) => mseLoss(net.forward(x as Tensor), y as Tensor),
+  batch: images,
+};
 
 /**
  * Adam would make whole steps of what twenty layers round differently. In bfloat16 their losses move by 1e-2, whoever
@@ -23,7 +29,7 @@ const momentum = {
   optimizer: (p: readonly Tensor[]) => new optim.SGD(p, { momentum: 0.9, fused: true }),
 };
 
-export const TASKS: Readonly<Record<string, Task>> = {
+const NETS: Readonly<Record<string, Task<Net>>> = {
   mlp: {
     net: () =>
       new nn.Sequential(
@@ -52,3 +58,6 @@ export const TASKS: Readonly<Record<string, Task>> = {
   unet: { net: () => new UNet(), ...copy },
   autoencoder: { net: () => new Autoencoder(), ...copy },
 };
+export const TASKS: Readonly<Record<string, Task>> = Object.fromEntries(
+  Object.entries(NETS).map(([name, task]) => [name, taskOf(task)]),
+);

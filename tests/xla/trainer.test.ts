@@ -339,7 +339,6 @@ test("a tensor that a step writes must be the module's", needsPlugin, async () =
 
 const REFUSED: readonly (readonly [what: string, options: TrainerOptions, code: string])[] = [
   ["float64", { precision: 64 }, "ERR_PRECISION_TPU_DOUBLE"],
-  ["float8", { precision: "float8" }, "ERR_PRECISION_XLA_FLOAT8"],
   ["a strategy of processes", { strategy: "ddp_find_unused_parameters_true" }, "ERR_XLA_STRATEGY"],
 ];
 for (const [what, options, code] of REFUSED)

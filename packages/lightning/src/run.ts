@@ -1,6 +1,5 @@
 import { Generator, initialSeed, manualSeed, plainText, setGradEnabled, verbatim } from "@nbit/torch";
 import type { DType, Tensor, optim } from "@nbit/torch";
-import type { StepDevice } from "@nbit/xla/step";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { CheckpointedModules } from "./activations.js";
 import { Callback } from "./callbacks/callback.js";
@@ -21,7 +20,9 @@ import type { Logger } from "./loggers/logger.js";
 import type { LoopContext } from "./loops/context.js";
 import type { EvaluationLoop } from "./loops/evaluation.js";
 import type { BatchSource } from "./loops/batch-source.js";
+import type { CompiledForwards } from "./loops/compiled-forwards.js";
 import type { CompiledSteps } from "./loops/compiled-steps.js";
+import type { DeviceMemory } from "./loops/device-memory.js";
 import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
@@ -92,8 +93,9 @@ export class Run implements LoopContext, ModuleHost {
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
   fit: FitParts | null = null;
-  /** Where steps are compiled for; null: they run where the tensors are. */
-  stepDevice: StepDevice | null = null;
+  /** Of the device that steps are compiled for; null: they run where the tensors are. */
+  deviceMemory: DeviceMemory | null = null;
+  forwards: CompiledForwards | null = null;
   /** Modules that run again in backward. */
   activations: CheckpointedModules | null = null;
   validation: EvaluationLoop | null = null;

@@ -3,6 +3,7 @@ import { isTensor, type optim, type Tensor } from "@nbit/torch";
 import { guardedUpdate, hyperparametersOf, type Family, type Hyper } from "./families.js";
 import { kernel } from "./format.js";
 import type { LowBitGroup } from "./options.js";
+import type { StepScalar } from "./scalars.js";
 import type { StateFormat } from "./state-format.js";
 
 /** What a step works with, apart from the parameter. */
@@ -14,6 +15,17 @@ export interface StepInputs {
   readonly group: LowBitGroup;
   /** Of {@link sumsOfSquares} over all shards, where `p` is one; null: it is whole. */
   readonly sums: Tensor | null;
+}
+
+/** The same of a step whose rate, and whose number, are tensors: it can be recorded, and repeated with other ones. */
+export type RecordableInputs = Omit<StepInputs, "hyper"> & { readonly hyper: Hyper<StepScalar> };
+
+/**
+ * Step a parameter and its state in place by plain operators, which a compiler can read. The kernel's numbers, but for
+ * what is rounded once more.
+ */
+export function stepRecordably(p: Tensor, grad: Tensor, state: optim.ParameterState, inputs: RecordableInputs): void {
+  byReference(p, grad, state, inputs);
 }
 
 /** Step a parameter and its state in place. */
@@ -51,7 +63,7 @@ function byReference(
   p: Tensor,
   grad: Tensor,
   s: optim.ParameterState,
-  { family, format, hyper, group: { blockSize, keepPositive } }: StepInputs,
+  { family, format, hyper, group: { blockSize, keepPositive } }: RecordableInputs,
 ): void {
   const states = family.states.map((signed, i) => {
     const codes = s[`state${i + 1}`] as Tensor;

@@ -1,9 +1,11 @@
 /** The arithmetic of each family of optimizers, written once, in float32. */
 import { scope, type Tensor } from "@nbit/torch";
 import { FAMILY_NUMBERS, HYPERPARAMETERS } from "./generated/families.js";
+import { biasCorrection, decayed, inverseRoot, minus, over, times, type StepScalar } from "./scalars.js";
 
-export interface Hyper {
-  readonly lr: number;
+/** `Rate` of numbers; of a step that is recorded for another device, of tensors that change from step to step. */
+export interface Hyper<Rate extends StepScalar = number> {
+  readonly lr: Rate;
   readonly betas: readonly [number, number];
   readonly beta3: number;
   readonly alpha: number;
@@ -13,7 +15,7 @@ export interface Hyper {
   readonly trustCoefficient: number;
   readonly maxUnorm: number;
   /** This step's number, from 1. */
-  readonly step: number;
+  readonly step: Rate;
 }
 export interface Family {
   readonly name: string;
@@ -31,26 +33,17 @@ export interface Family {
     p: Tensor,
     g: Tensor,
     states: readonly Tensor[],
-    h: Hyper,
+    h: Hyper<StepScalar>,
   ): { readonly p: Tensor; readonly states: readonly Tensor[] };
 }
 
-function moments(g: Tensor, m: Tensor, v: Tensor, h: Hyper): { m: Tensor; v: Tensor; direction: Tensor } {
+function moments(g: Tensor, m: Tensor, v: Tensor, h: Hyper<StepScalar>): { m: Tensor; v: Tensor; direction: Tensor } {
   const [b1, b2] = h.betas;
   const m1 = m.mul(b1).add(g, { alpha: 1 - b1 });
   const v1 = v.mul(b2).add(g.mul(g), { alpha: 1 - b2 });
-  const c1 = 1 - b1 ** h.step;
-  const c2 = 1 - b2 ** h.step;
-  return {
-    m: m1,
-    v: v1,
-    direction: m1.div(c1).div(
-      v1
-        .sqrt()
-        .mul(1 / Math.sqrt(c2))
-        .add(h.eps),
-    ),
-  };
+  const c1 = biasCorrection(b1, h.step);
+  const c2 = biasCorrection(b2, h.step);
+  return { m: m1, v: v1, direction: over(m1, c1).div(times(v1.sqrt(), inverseRoot(c2)).add(h.eps)) };
 }
 const [M, V] = [true, false];
 
@@ -62,10 +55,7 @@ const adam = (decoupled: boolean): Family => ({
   update(p, g, [m, v], h) {
     const grad = decoupled ? g : g.add(p, { alpha: h.weightDecay });
     const r = moments(grad, m as Tensor, v as Tensor, h);
-    return {
-      p: (decoupled ? p.mul(1 - h.lr * h.weightDecay) : p).sub(r.direction, { alpha: h.lr }),
-      states: [r.m, r.v],
-    };
+    return { p: minus(decoupled ? decayed(p, h.lr, h.weightDecay) : p, r.direction, h.lr), states: [r.m, r.v] };
   },
 });
 /** b ← βb + g, b = g at first; p ← p - lr · b. */
@@ -75,8 +65,9 @@ const momentum: Family = {
   fused: FAMILY_NUMBERS.momentum,
   update(p, g, [b], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
+    // Where the count is a tensor, the first step finds zeros, and so does the same.
     const b1 = h.step === 1 ? grad.clone() : (b as Tensor).mul(h.betas[0]).add(grad);
-    return { p: p.sub(h.nesterov ? grad.add(b1, { alpha: h.betas[0] }) : b1, { alpha: h.lr }), states: [b1] };
+    return { p: minus(p, h.nesterov ? grad.add(b1, { alpha: h.betas[0] }) : b1, h.lr), states: [b1] };
   },
 };
 /** The sign of an interpolation. Chen et al., 2023, arXiv:2302.06675. */
@@ -91,7 +82,7 @@ const lion: Family = {
       .add(g, { alpha: 1 - b1 })
       .sign();
     return {
-      p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }),
+      p: minus(decayed(p, h.lr, h.weightDecay), direction, h.lr),
       states: [(m as Tensor).mul(b2).add(g, { alpha: 1 - b2 })],
     };
   },
@@ -103,7 +94,7 @@ const rmsprop: Family = {
   update(p, g, [v], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const v1 = (v as Tensor).mul(h.betas[0]).add(grad.mul(grad), { alpha: 1 - h.betas[0] });
-    return { p: p.sub(grad.div(v1.sqrt().add(h.eps)), { alpha: h.lr }), states: [v1] };
+    return { p: minus(p, grad.div(v1.sqrt().add(h.eps)), h.lr), states: [v1] };
   },
 };
 const adagrad: Family = {
@@ -113,7 +104,7 @@ const adagrad: Family = {
   update(p, g, [v], h) {
     const grad = g.add(p, { alpha: h.weightDecay });
     const v1 = (v as Tensor).add(grad.mul(grad));
-    return { p: p.sub(grad.div(v1.sqrt().add(h.eps)), { alpha: h.lr }), states: [v1] };
+    return { p: minus(p, grad.div(v1.sqrt().add(h.eps)), h.lr), states: [v1] };
   },
 };
 /** Adam whose step is scaled per tensor by |p| / |step|. You et al., 2020, arXiv:1904.00962. */
@@ -125,7 +116,7 @@ const lamb: Family = {
   update(p, g, [m, v], h) {
     const r = moments(g, m as Tensor, v as Tensor, h);
     const step = r.direction.add(p, { alpha: h.weightDecay });
-    return { p: p.sub(step.mul(trust(p, step, 1, h.maxUnorm)), { alpha: h.lr }), states: [r.m, r.v] };
+    return { p: minus(p, step.mul(trust(p, step, 1, h.maxUnorm)), h.lr), states: [r.m, r.v] };
   },
 };
 /** Momentum whose gradient is scaled per tensor. You et al., 2017, arXiv:1708.03888. */
@@ -138,7 +129,7 @@ const lars: Family = {
     const grad = g.add(p, { alpha: h.weightDecay });
     const scaled = grad.mul(trust(p, grad, h.trustCoefficient, 0));
     const b1 = h.step === 1 ? scaled.clone() : (b as Tensor).mul(h.betas[0]).add(scaled);
-    return { p: p.sub(h.nesterov ? scaled.add(b1, { alpha: h.betas[0] }) : b1, { alpha: h.lr }), states: [b1] };
+    return { p: minus(p, h.nesterov ? scaled.add(b1, { alpha: h.betas[0] }) : b1, h.lr), states: [b1] };
   },
 };
 /** Adam with a second, slow average of gradients. Pagliardini et al., 2024, arXiv:2409.03137. */
@@ -149,16 +140,9 @@ const ademamix: Family = {
   update(p, g, [fast, slow, v], h) {
     const r = moments(g, fast as Tensor, v as Tensor, h);
     const slow1 = (slow as Tensor).mul(h.beta3).add(g, { alpha: 1 - h.beta3 });
-    const c2 = 1 - h.betas[1] ** h.step;
-    const direction = r.direction.add(
-      slow1.mul(h.alpha).div(
-        r.v
-          .sqrt()
-          .mul(1 / Math.sqrt(c2))
-          .add(h.eps),
-      ),
-    );
-    return { p: p.mul(1 - h.lr * h.weightDecay).sub(direction, { alpha: h.lr }), states: [r.m, slow1, r.v] };
+    const root = inverseRoot(biasCorrection(h.betas[1], h.step));
+    const direction = r.direction.add(slow1.mul(h.alpha).div(times(r.v.sqrt(), root).add(h.eps)));
+    return { p: minus(decayed(p, h.lr, h.weightDecay), direction, h.lr), states: [r.m, slow1, r.v] };
   },
 };
 
@@ -200,7 +184,7 @@ export function guardedUpdate(
   p: Tensor,
   g: Tensor,
   states: readonly Tensor[],
-  h: Hyper,
+  h: Hyper<StepScalar>,
 ): { readonly p: Tensor; readonly states: readonly Tensor[] } {
   return scope(() => {
     const finite = g.isfinite();

@@ -81,9 +81,13 @@ export function decodeWith(map: Tensor, q: Quantized): Tensor {
     const n = q.shape.reduce((a, b) => a * b, 1);
     const c = map.numel() > 16 ? q.codes.reshape([-1]) : unpack(q.codes, n);
     const values32 = map.to(q.codes.device).indexSelect(0, c.to("int32"));
-    const scale = q.absmax.repeatInterleave(q.blockSize, 0).slice(0, 0, n);
-    return values32.mul(scale).reshape([...q.shape]);
+    return values32.mul(scales(q.absmax, q.blockSize, n)).reshape([...q.shape]);
   });
+}
+
+/** That of each of `n` elements. Without a look-up, which a compiler would make a gather of. */
+function scales(absmax: Tensor, blockSize: number, n: number): Tensor {
+  return absmax.unsqueeze(1).expand([-1, blockSize]).reshape([-1]).slice(0, 0, n);
 }
 
 // Two codes a byte, the first in the low half.
@@ -132,7 +136,7 @@ const float8: StateFormat = {
   dequantize(q) {
     return scope(() => {
       const n = q.shape.reduce((a, b) => a * b, 1);
-      const scale = q.absmax.div(finfo("float8_e4m3fn").max).repeatInterleave(q.blockSize, 0).slice(0, 0, n);
+      const scale = scales(q.absmax.div(finfo("float8_e4m3fn").max), q.blockSize, n);
       return q.codes
         .to("float32")
         .reshape([-1])

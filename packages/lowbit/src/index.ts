@@ -5,6 +5,7 @@ export { dynamicMap, dynamicMap4, linearMap } from "./map.js";
 export { dequantizeBlockwise, FORMATS, quantizeBlockwise, type QuantizeOptions } from "./format.js";
 export type { FormatName, Quantized, StateFormat } from "./state-format.js";
 export { FAMILIES, type Family, type Hyper } from "./families.js";
+export type { StepScalar } from "./scalars.js";
 export { LowBitOptimizer } from "./optimizer.js";
 export { type LowBitOptions } from "./options.js";
 export { fromBitsandbytes } from "./upstream.js";

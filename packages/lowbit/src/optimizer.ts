@@ -8,6 +8,7 @@ import {
   optim,
   outsideScopes,
   scope,
+  type DeviceLike,
   type DType,
   type Tensor,
   type TensorList,
@@ -16,8 +17,8 @@ import {
   dtypeKind,
   kinds,
 } from "@nbit/torch";
-import { stepParameter, sumsOfSquares } from "./cpu-step.js";
-import { countSteps, deviceStep, deviceSteps, deviceSums, onDevice, stateLists } from "./device.js";
+import { stepParameter, stepRecordably, sumsOfSquares } from "./cpu-step.js";
+import { countSteps, deviceStep, deviceSteps, deviceSums, onDevice, stateLists, stepTensor } from "./device.js";
 import { FAMILIES, type Family, type FamilyName, type Hyper } from "./families.js";
 import { defaultBlock, FORMATS } from "./format.js";
 import type { FormatName, StateFormat } from "./state-format.js";
@@ -149,6 +150,20 @@ export class LowBitOptimizer extends optim.Optimizer {
     return onDevice(this.paramGroups.flatMap((g) => g.params));
   }
 
+  /** @internal On the CPU, too: steps are made of plain operators there once {@link keepRatesOn} was called. */
+  override get stepsByTensors(): boolean {
+    return this.shards === null;
+  }
+  /** Counts become tensors, which a recorded step counts up. They stay so. */
+  override keepRatesOn(device: DeviceLike): void {
+    atMost(`${this.constructor.name}.keepRatesOn`, arguments, 1);
+    super.keepRatesOn(device);
+    outsideScopes(() => {
+      for (const [p, state] of this.state)
+        if (typeof state["step"] === "number") state["step"] = stepTensor(p, state["step"]);
+    });
+  }
+
   /**
    * State of 16-bit parameters that the base steps in float32 is made for the parameter itself, since overrides and
    * shared maps belong to it and not to its float32 copy.
@@ -239,12 +254,20 @@ export class LowBitOptimizer extends optim.Optimizer {
   }
 
   #stepOne(p: Tensor, grad: Tensor, g: LowBitGroup): void {
+    const rate = this.rateOf(g);
     const state = this.stateOf(p, () => this.#fresh(p, g));
-    const step = Number(state["step"]) + 1;
-    state["step"] = step;
     // As the state says: while a 16-bit parameter is stepped in float32, another tensor stands in for it, which no
     // override knows.
     const format = isTensor(state["absmax1"]) ? this.format : null;
+    if (isTensor(rate)) {
+      const count = state["step"];
+      const step = isTensor(count) ? count : outsideScopes(() => stepTensor(p, Number(count)));
+      state["step"] = step;
+      const hyper = { ...this.#hyperOf(g), lr: rate, step: step.add_(1) };
+      return stepRecordably(p, grad, state, { family: this.family, format, hyper, group: g, sums: null });
+    }
+    const step = Number(isTensor(state["step"]) ? state["step"].item() : state["step"]) + 1;
+    state["step"] = step;
     const hyper: Hyper = { ...this.#hyperOf(g), step };
     stepParameter(p, grad, state, { family: this.family, format, hyper, group: g, sums: this.#sumsFor(p) });
   }

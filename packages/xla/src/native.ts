@@ -114,6 +114,7 @@ export interface Addon {
   runNow(
     program: Handle<"program">,
     lists: readonly (readonly Handle<"buffer">[])[],
+    states: number,
   ): readonly (readonly Handle<"buffer">[])[];
   uploadNow(
     client: Handle<"client">,

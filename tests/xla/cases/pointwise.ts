@@ -250,6 +250,9 @@ export const comparisons: readonly Case[] = [
       torch.bitwiseXor(m, m),
       torch.bitwiseNot(m),
       torch.bitwiseNot(k),
+      torch.bitwiseLeftShift(k, 2),
+      torch.bitwiseRightShift(k.sub(3), 1),
+      torch.bitwiseRightShift(k.to("uint8"), 1),
     ],
     backward: false,
   },
@@ -258,7 +261,7 @@ export const comparisons: readonly Case[] = [
     inputs: { x: { shape: [5], of: "plain" } },
     run: ({ x }) => {
       const y = x.div(x.gt(0));
-      return [y.isnan(), y.isinf(), torch.isfinite(y)];
+      return [y.isnan(), y.isinf(), torch.isfinite(y), torch.nanToNum(y), torch.nanToNum(y, 1, 2, -3)];
     },
     backward: false,
   },

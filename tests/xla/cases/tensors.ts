@@ -34,6 +34,12 @@ export const reductions: readonly Case[] = [
     backward: false,
   },
   {
+    name: "aminmax",
+    inputs: { x: { shape: [3, 4], of: "plain" } },
+    run: ({ x }) => [...x.aminmax(), ...x.aminmax({ dim: 1, keepdim: true })],
+    backward: false,
+  },
+  {
     name: "argmax",
     inputs: { x: { shape: [3, 4, 5], of: "plain" } },
     run: ({ x }) => [x.argmax(), x.argmax(1), x.argmax(-1, true), torch.argmin(x, 0)],
@@ -170,6 +176,11 @@ export const shapes: readonly Case[] = [
     ],
     within: { bfloat16: 2 ** -6 },
   },
+  {
+    name: "pixelShuffle, pixelUnshuffle",
+    inputs: { x: [2, 8, 3, 4], y: [2, 3, 4, 6] },
+    run: ({ x, y }) => [torch.pixelShuffle(x, 2), torch.pixelUnshuffle(y, 2)],
+  },
   { name: "tril, triu", inputs: X, run: ({ x }) => [torch.tril(x), torch.triu(x, 1), torch.tril(x, -1)] },
   {
     name: "made out of nothing",
@@ -293,5 +304,32 @@ export const indexing: readonly Case[] = [
     inputs: { ...I, v: [3, 4] },
     run: ({ x, k, v }) => [torch.indexAdd(x, 0, k, v, { alpha: 2 }), torch.indexFill(x, 0, k, 1.5)],
     within: { bfloat16: 2 ** -6 },
+  },
+  {
+    name: "scatterReduce",
+    inputs: { x: { shape: [5, 4], of: "positive" }, g: whole([2, 4], 5), v: { shape: [2, 4], of: "positive" } },
+    run: ({ x, g, v }) =>
+      (["sum", "prod", "amax", "amin", "mean"] as const).flatMap((reduce) => [
+        torch.scatterReduce(x, 0, g, v, reduce).detach(),
+        torch.scatterReduce(x, 0, g, v, reduce, { includeSelf: false }).detach(),
+      ]),
+    backward: false,
+    within: { bfloat16: 2 ** -6 },
+  },
+  {
+    name: "bucketize, searchsorted",
+    inputs: { x: { shape: [3, 4], of: "plain" }, b: { shape: [5], of: "plain" }, c: { shape: [3, 6], of: "plain" } },
+    run: ({ x, b, c }) => {
+      const [edges, rows] = [b.sort()[0], c.sort(-1)[0]];
+      const odd = torch.cat([x.reshape([-1]), edges, torch.full([1], NaN)]);
+      return [
+        torch.bucketize(odd, edges),
+        torch.bucketize(odd, edges, { right: true, outInt32: true }),
+        torch.searchsorted(rows, x),
+        torch.searchsorted(edges, odd, { side: "right" }),
+      ];
+    },
+    backward: false,
+    ...float,
   },
 ];

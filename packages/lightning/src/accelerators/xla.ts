@@ -107,14 +107,6 @@ export class XLAAccelerator implements StepCompiler {
         `${this.name === "tpu" ? "TPUs do not compute in float64" : "Steps are compiled as for TPUs, which do not compute in float64"}; use accelerator: "cpu" for it.`,
         "ERR_PRECISION_TPU_DOUBLE",
       );
-    if (asked.needs === "float8")
-      throw new MisconfigurationError(
-        "Trainer",
-        `precision 32, 16 or "bf16" on ${where}`,
-        asked.aliases?.[0] ?? name,
-        'float8 layers decide their scales by kernels that have no lowering; use "bf16-true".',
-        "ERR_PRECISION_XLA_FLOAT8",
-      );
     if (compute !== "float16") return { name };
     const instead = availablePrecisions().find((entry) => isCounterpart(entry, asked));
     if (instead === undefined)

@@ -76,6 +76,15 @@ export class MetricStore {
     return record;
   }
 
+  /** The same of this step, to be read when a device has them. Waits for nothing. */
+  forLoggersLater(): () => Record<string, number> {
+    const later: [string, () => number][] = [];
+    this.#active?.eachMetric("logger", this.#onStep, (name, metric) => {
+      later.push([name, this.#onStep ? metric.stepLater() : () => metric.epoch()]);
+    });
+    return () => Object.fromEntries(later.map(([name, read]) => [name, read()]));
+  }
+
   /** Forget everything: a new run begins. */
   reset(): void {
     this.#kept = emptyKept();

@@ -3,7 +3,7 @@ import type { DType } from "@nbit/torch";
 import { PendingNumber } from "./pending-number.js";
 
 /** Steps that a device may have before it: older ones are done. */
-const IN_FLIGHT = 2;
+const IN_FLIGHT = 1;
 
 export type Reduction = "mean" | "sum" | "min" | "max";
 
@@ -176,6 +176,16 @@ export class LoggedMetric {
       this.#last = value;
     }
     return this.#last;
+  }
+
+  /** Reads the newest value as it is now, at any later time: while a device is computing it, nothing waits here. */
+  stepLater(): () => number {
+    const newest = this.#stepOfAll === null ? this.#pending.at(-1)?.number : undefined;
+    if (newest === undefined) {
+      const value = this.step();
+      return () => value;
+    }
+    return () => (isWide(newest.dtype) ? newest.value() : Math.fround(newest.value()));
   }
 
   /** The reduction over all values since the last reset. Waits for the device once. */

@@ -114,6 +114,11 @@ export class Results {
 
   /** Calls `take(name, read)` for each value that `audience` sees: those of this step, or of the whole epoch. */
   each(audience: Audience, onStep: boolean, take: (name: string, read: () => number) => void): void {
+    this.eachMetric(audience, onStep, (name, metric) =>
+      take(name, onStep ? () => metric.step() : () => metric.epoch()),
+    );
+  }
+  eachMetric(audience: Audience, onStep: boolean, take: (name: string, metric: LoggedMetric) => void): void {
     for (const metric of this.metrics.values()) {
       const { meta } = metric;
       if (
@@ -125,9 +130,8 @@ export class Results {
       const suffix = meta.dataloaderIdx === null ? "" : `/dataloader_idx_${meta.dataloaderIdx}`;
       const forked =
         meta.onStep && meta.onEpoch ? `${meta.name}${onStep ? "_step" : "_epoch"}${suffix}` : meta.name + suffix;
-      const read = onStep ? () => metric.step() : () => metric.epoch();
-      if (audience === "callback" && forked !== meta.name + suffix) take(meta.name + suffix, read);
-      take(forked, read);
+      if (audience === "callback" && forked !== meta.name + suffix) take(meta.name + suffix, metric);
+      take(forked, metric);
     }
   }
 

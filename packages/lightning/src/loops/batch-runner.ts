@@ -10,7 +10,8 @@ import type { BatchSource } from "./batch-source.js";
 import type { Fetched } from "./fetch.js";
 import { checkSameOrder } from "../ranks/same-data.js";
 import { explainGradients } from "../diagnostics/loss-errors.js";
-import { BatchScope, waitFor } from "./pending.js";
+import type { CompiledForwards } from "./compiled-forwards.js";
+import { andThen, BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
 
 type StepName = "validationStep" | "testStep" | "predictStep";
@@ -36,6 +37,8 @@ export class BatchRunner {
   readonly #transfer: (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch>;
   readonly #scope: BatchScope;
   readonly #yieldIfDue = yieldToEventLoop();
+  /** Where steps are programs of another device; null: they run where the tensors are. */
+  readonly #forwards: CompiledForwards | null;
   #batchIdx = 0;
   #loaderIdx = 0;
 
@@ -43,7 +46,9 @@ export class BatchRunner {
     this.#context = context;
     this.#parts = parts;
     this.#transfer = makeTransfer(context, parts.precision);
-    const inference = parts.inference && context.options.inferenceMode;
+    // Weights in a precision of its own are other tensors in each validation.
+    this.#forwards = parts.precision === undefined ? context.forwards : null;
+    const inference = parts.inference && context.options.inferenceMode && this.#forwards === null;
     this.#scope = new BatchScope((work) => {
       try {
         return inference ? inferenceMode(work) : noGrad(work);
@@ -65,6 +70,7 @@ export class BatchRunner {
       const turn = this.#yieldIfDue();
       if (turn !== null) await turn;
     }
+    this.#forwards?.settle();
     await fetcher.close();
     this.#context.vote();
     this.#context.checkInterrupt();
@@ -92,12 +98,18 @@ export class BatchRunner {
   }
 
   #step(batch: Batch): MaybePending<boolean> {
-    const { step, batchEnd } = this.#parts;
+    const { step } = this.#parts;
     const { host, module } = this.#context;
     const precision = this.#parts.precision ?? this.#context.precision;
     const call = (): unknown =>
       mustEnd(step, module[step](batch, this.#batchIdx, this.#loaderIdx), STEPS_END, "ERR_ASYNC_STEP");
-    const output = precision.forward(() => host.within(step, call));
+    const run = (): unknown => precision.forward(() => host.within(step, call));
+    const output = this.#forwards === null ? run() : this.#forwards.run(step, batch, this.#loaderIdx, run);
+    return andThen(output, (made) => this.#stepped(made, batch));
+  }
+
+  #stepped(output: unknown, batch: Batch): MaybePending<boolean> {
+    const { batchEnd } = this.#parts;
     if (batchEnd.length === 0) return this.#end(output);
     return batchEnd.chain(() => this.#end(output), output, batch, this.#batchIdx, this.#loaderIdx);
   }

@@ -42,14 +42,14 @@ export function signatureOf(
   const numbers = optimizers.flatMap((optimizer) =>
     optimizer.paramGroups.map((group) => {
       const { params, lr, ...rest } = group;
-      return JSON.stringify(optimizer.supportsAmpScaling ? [params.length, rest] : [params.length, lr, rest]);
+      return JSON.stringify(optimizer.stepsByTensors ? [params.length, rest] : [params.length, lr, rest]);
     }),
   );
   return [role, modesOf(module), ...shapes, ...numbers].join("|");
 }
 
 /** Which modules train, and which parameters want gradients: layers freeze and thaw. */
-function modesOf(module: LightningModule): string {
+export function modesOf(module: LightningModule): string {
   let modes = "";
   for (const each of module.modules()) modes += each.training ? "t" : "e";
   for (const p of module.parameters()) modes += p.requiresGrad ? "g" : "-";

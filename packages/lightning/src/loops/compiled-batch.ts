@@ -1,26 +1,19 @@
-import { outsideScopes, program, scope, Tensor } from "@nbit/torch";
-import type { CompiledStep, DeviceValue, StepRun } from "@nbit/xla/step";
-import type { LogSink } from "../logging/log-sink.js";
-import { PendingNumber } from "../logging/pending-number.js";
+import { program, scope, type Tensor, isTensor } from "@nbit/torch";
+import type { CompiledStep, StepRun } from "@nbit/xla/step";
 import type { StepResult } from "../types.js";
 import { Outcome } from "./outcome.js";
 import type { RecordingHost } from "./recording.js";
+import { logAgain, RecordedLogs, type Again, type LoggedAgain } from "./recorded-logs.js";
 import { ReplayedOutcome } from "./replayed-outcome.js";
 import type { TrainStep } from "./train-step.js";
 import { steps, type WindowRole } from "./window-role.js";
-
-type LogCall = Parameters<LogSink>;
-
-/** A value of the recorded step that a compiled one computes again: a tensor's name among the results, or as it was. */
-type Again = { readonly result: string } | { readonly value: unknown };
 
 /** One batch of training in one role, while it runs on the host: the program, and what it logs and returns. */
 export class BatchRecording {
   readonly role: WindowRole;
   readonly step: program.RecordedStep;
   readonly inputs: Readonly<Record<string, Tensor>>;
-  readonly #logs: LogCall[] = [];
-  readonly #tensors: Record<string, Tensor> = {};
+  readonly #logs = new RecordedLogs();
   #result: StepResult = {};
 
   constructor(role: WindowRole, inputs: Readonly<Record<string, Tensor>>) {
@@ -34,51 +27,33 @@ export class BatchRecording {
    * @param loss - Of the batch, when it has run.
    */
   run(train: TrainStep, host: RecordingHost, run: () => StepResult, loss: () => Tensor | null): void {
-    const sink: LogSink = (name, value, options) => {
-      this.#logs.push([name, value instanceof Tensor ? this.#keep(`log.${this.#logs.length}`, value) : value, options]);
-    };
+    const logs = this.#logs;
     this.step.record(() => {
-      this.#result = host.logTo(sink, () => scope(() => run()));
-      for (const [name, value] of Object.entries(this.#result))
-        if (value instanceof Tensor) this.#keep(`result.${name}`, value);
+      this.#result = host.logTo(logs.sink, () => scope(() => run()));
+      for (const [name, value] of Object.entries(this.#result)) if (isTensor(value)) logs.keep(`result.${name}`, value);
       const itsLoss = loss();
-      if (itsLoss !== null) this.#keep("loss", itsLoss);
+      if (itsLoss !== null) logs.keep("loss", itsLoss);
       const norm = train.outcome instanceof Outcome ? train.outcome.lend().norm : undefined;
-      if (norm instanceof Tensor) this.#keep("norm", norm);
-      return this.#tensors;
+      if (isTensor(norm)) logs.keep("norm", norm);
+      return logs.tensors;
     });
-  }
-  #keep(name: string, tensor: Tensor): Tensor {
-    return (this.#tensors[name] = outsideScopes(() => tensor.detach()));
   }
 
   /** What runs in its place from here on. The host's tensors go. */
   compiled(step: CompiledStep): CompiledBatch {
-    const names = new Map(Object.entries(this.#tensors).map(([name, t]) => [t, name]));
-    const again = (value: unknown): Again => {
-      const name = value instanceof Tensor ? names.get(value) : undefined;
-      return name === undefined ? { value } : { result: name };
-    };
-    const logs = this.#logs.map(([name, value, options]) => ({ name, value: again(value), options }));
     const result = Object.entries(this.#result).map(([name, value]): [string, Again] => [
       name,
-      value instanceof Tensor ? { result: `result.${name}` } : { value },
+      isTensor(value) ? { result: `result.${name}` } : { value },
     ]);
-    const made = new CompiledBatch(this.role, step, logs, result);
+    const made = new CompiledBatch(this.role, step, this.#logs.again(), result);
     this.dispose();
     return made;
   }
 
   dispose(): void {
-    for (const t of Object.values(this.#tensors)) t.dispose();
+    this.#logs.dispose();
     this.step.dispose();
   }
-}
-
-interface LoggedAgain {
-  readonly name: string;
-  readonly value: Again;
-  readonly options: LogCall[2];
 }
 
 /** A batch in one role, as a program of a device. */
@@ -107,12 +82,7 @@ export class CompiledBatch {
 
   /** Log again what the step logged: numbers that are read one step late. */
   log(host: RecordingHost, { results }: StepRun): void {
-    host.within("trainingStep", () => {
-      for (const { name, value, options } of this.#logs) {
-        if (!("result" in value)) host.log(name, value.value as LogCall[1], options);
-        else host.log(name, numberOf(results[value.result]), options);
-      }
-    });
+    logAgain(host, "trainingStep", this.#logs, results);
   }
 
   /** What the step returns: tensors that get their values when somebody uses them. */
@@ -132,8 +102,4 @@ export class CompiledBatch {
       ...(norm === undefined ? {} : { gradNorm: norm.number() }),
     }));
   }
-}
-
-export function numberOf(value: DeviceValue | undefined): PendingNumber {
-  return new PendingNumber(value?.dtype ?? "float32", () => value?.number() ?? NaN);
 }

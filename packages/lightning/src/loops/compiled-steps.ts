@@ -1,6 +1,6 @@
 import { HeldGradients, outsideScopes, verbatim } from "@nbit/torch";
 import type { optim, Tensor } from "@nbit/torch";
-import { CompiledStep, RandomState, Residents, type StepDevice, type StepRun } from "@nbit/xla/step";
+import { CompiledStep, type StepDevice, type StepRun } from "@nbit/xla/step";
 import { eachTensor } from "../collections.js";
 import { analysisText } from "../diagnostics/analysis-text.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
@@ -11,9 +11,10 @@ import type { Batch, StepResult } from "../types.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkCompilable, signatureOf } from "./compilable.js";
 import { HostState } from "./host-state.js";
-import { BatchRecording, numberOf, type CompiledBatch } from "./compiled-batch.js";
+import { BatchRecording, type CompiledBatch } from "./compiled-batch.js";
+import type { DeviceMemory } from "./device-memory.js";
+import { Flights } from "./flights.js";
 import { waitFor, type MaybePending } from "./pending.js";
-import type { PendingNumber } from "../logging/pending-number.js";
 import type { FitProgress } from "./progress.js";
 import type { RecordingHost } from "./recording.js";
 import type { ReplayedOutcome } from "./replayed-outcome.js";
@@ -24,9 +25,8 @@ import { continues, roleOf, steps, type WindowRole } from "./window-role.js";
 const MOST = 8;
 /** From so many shapes on it is said what they cost. */
 const MANY = 5;
-/** Steps that a device may have before it: one runs while the next is on its way. */
-const IN_FLIGHT = 2;
-const BRIEF_MS = 2;
+/** Steps that have begun when the next batch is fetched: numbers are read one step late. */
+const IN_FLIGHT = 1;
 
 export interface CompiledStepsParts {
   readonly step: TrainStep;
@@ -36,22 +36,16 @@ export interface CompiledStepsParts {
   readonly optimizers: readonly optim.Optimizer[];
   readonly progress: FitProgress;
   readonly warnings: WarnOnce;
-  readonly device: StepDevice;
+  readonly memory: DeviceMemory;
   /** Devices that one program runs on, each with a part of the batch. */
   readonly partitions: number;
   /** Parameters and optimizer state are split among them, too. */
   readonly shardState: boolean;
   readonly float32MatmulPrecision: "highest" | "high" | "medium";
-  /** Ends the run when a loss is not finite; it is looked at when the device has it, up to two steps late. */
+  /** Ends the run when a loss is not finite; it is looked at when the device has it, one step late. */
   readonly detectNonFinite: boolean;
   /** Told of each program that was compiled, in a line. */
   readonly say: (line: string) => void;
-}
-
-interface InFlight {
-  readonly done: () => Promise<void>;
-  readonly loss: PendingNumber | null;
-  readonly globalStep: number;
 }
 
 /**
@@ -70,13 +64,10 @@ export class CompiledSteps {
   replayed = 0;
   #batches = 0;
   readonly #parts: CompiledStepsParts;
-  readonly #residents: Residents;
-  readonly #random = new RandomState();
+  readonly #device: StepDevice;
   /** By signature, the latest used last. */
   readonly #programs = new Map<string, CompiledBatch>();
-  readonly #inFlight: InFlight[] = [];
-  /** The latest wait for a step was short. */
-  #waitsBriefly = true;
+  readonly #flights = new Flights();
   #gradients: HeldGradients | null = null;
   /** The same as tensors. */
   readonly #gradientTensors: Tensor[] = [];
@@ -92,10 +83,10 @@ export class CompiledSteps {
 
   constructor(parts: CompiledStepsParts) {
     this.#parts = parts;
-    this.#residents = new Residents(parts.device);
+    this.#device = parts.memory.device;
     this.#accumulate = parts.step.accumulate;
     this.#ready = false;
-    checkCompilable(parts);
+    checkCompilable({ ...parts, device: this.#device });
     parts.step.sawLoss = (loss) => {
       this.#loss?.dispose();
       this.#loss = outsideScopes(() => loss.detach());
@@ -104,40 +95,17 @@ export class CompiledSteps {
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<StepResult> {
     this.#batches++;
-    this.#latest?.end();
-    this.#latest = null;
-    if (this.#inFlight.length < IN_FLIGHT) return this.#next(batch, batchIdx, windowEnds);
-    return this.#landOldest(() => this.#next(batch, batchIdx, windowEnds));
+    return this.#next(batch, batchIdx, windowEnds);
   }
 
-  /**
-   * Wait for the oldest step, and look at its loss: on this thread where that is a moment, since a promise costs more
-   * than a small step; else off it.
-   */
-  #landOldest<T>(then: () => MaybePending<T>): MaybePending<T> {
-    const oldest = this.#inFlight.shift();
-    if (oldest === undefined) return then();
-    const before = performance.now();
-    if (this.#waitsBriefly && oldest.loss !== null) {
-      this.#look(oldest);
-      this.#waitsBriefly = performance.now() - before < BRIEF_MS;
-      return then();
-    }
-    return waitFor(oldest.done(), () => {
-      this.#waitsBriefly = performance.now() - before < BRIEF_MS;
-      this.#look(oldest);
-      return then();
-    });
-  }
   /** Look at the losses that are still on their way: before what comes after an epoch. Waits for the device. */
   settle(): void {
-    for (const step of this.#inFlight.splice(0)) this.#look(step);
+    this.#flights.settle();
   }
-  #look({ loss, globalStep }: InFlight): void {
-    const value = loss?.value() ?? 0;
+  #look(value: number, globalStep: number): void {
     if (Number.isFinite(value)) return;
     throw new NonFiniteError(
-      `fit: expected finite losses. Received: ${value} at step ${globalStep}, computed on ${this.#parts.device.name}. Weights may be gone by now: load the last checkpoint. To see where it began, run it with accelerator: "cpu" and detectNonFinite: "gradients".`,
+      `fit: expected finite losses. Received: ${value} at step ${globalStep}, computed on ${this.#device.name}. Weights may be gone by now: load the last checkpoint. To see where it began, run it with accelerator: "cpu" and detectNonFinite: "gradients".`,
       null,
       [],
     );
@@ -163,7 +131,7 @@ export class CompiledSteps {
       return this.#replay(known, inputs);
     }
     this.#forget(signature);
-    this.#residents.pull(); // optimizers reach their state by packed lists, which wake nothing
+    this.#parts.memory.residents.pull(); // optimizers reach their state by packed lists, which wake nothing
     return this.#record(signature, role, inputs, () => step.run(batch, batchIdx, windowEnds));
   }
 
@@ -171,11 +139,11 @@ export class CompiledSteps {
   #prepareOptimizers(): void {
     for (const optimizer of this.#parts.optimizers) {
       for (const group of optimizer.paramGroups) if ("fused" in group) group["fused"] = true;
-      if (optimizer.supportsAmpScaling) optimizer.keepRatesOn("cpu");
+      if (optimizer.stepsByTensors) optimizer.keepRatesOn("cpu");
     }
   }
   #begin(accumulate: number): void {
-    this.#residents.pull();
+    this.#parts.memory.residents.pull();
     for (const signature of [...this.#programs.keys()]) this.#forget(signature);
     this.#dropGradients();
     this.#accumulate = accumulate;
@@ -246,18 +214,23 @@ export class CompiledSteps {
     const known = [...this.#known()];
     const before = { globalStep: progress.globalStep, windowOpen: progress.windowOpen };
     const undo = new HostState([...known, ...Object.values(inputs)]);
+    const remembered = optimizers.map((optimizer) => new Set(optimizer.state.keys()));
     try {
       recording.run(step, host, run, () => this.#loss);
     } finally {
       undo.restore();
       Object.assign(progress, before);
     }
+    if (this.#forgetBeyond(remembered)) {
+      recording.dispose();
+      return run(); // here, where what optimizers remember of a parameter that has thawed begins
+    }
     const { refusal } = recording.step;
     if (refusal !== null) this.#refuse(refusal);
     if (!step.hadLoss) this.#refuse("trainingStep returned no loss while it was recorded");
     // They are the program's own from here on.
     if (this.#accumulate === 1) for (const optimizer of optimizers) optimizer.zeroGrad();
-    const compiling = CompiledStep.compile(recording.step, this.#residents, this.#random, {
+    const compiling = CompiledStep.compile(recording.step, this.#parts.memory.residents, this.#parts.memory.random, {
       known,
       partitions: this.#parts.partitions,
       shardState: this.#parts.shardState,
@@ -271,10 +244,18 @@ export class CompiledSteps {
       return this.#replay(batch, inputs);
     });
   }
+  /** State that began in a recording would begin anew in each of its steps: it goes. False: there is none. */
+  #forgetBeyond(remembered: readonly ReadonlySet<Tensor>[]): boolean {
+    let began = false;
+    this.#parts.optimizers.forEach(({ state }, i) => {
+      for (const p of [...state.keys()]) if (remembered[i]?.has(p) === false) began = state.delete(p);
+    });
+    return began;
+  }
   #refuse(reason: string): never {
     throw new MisconfigurationError(
       "fit",
-      `steps that can be compiled for ${this.#parts.device.name}`,
+      `steps that can be compiled for ${this.#device.name}`,
       verbatim(reason),
       'Compute it with tensors, or move it to a hook such as onTrainBatchEnd; or use accelerator: "cpu".',
       "ERR_XLA_STEP",
@@ -283,7 +264,7 @@ export class CompiledSteps {
   #tell({ lowered, seconds }: CompiledStep, role: WindowRole): void {
     const what = role === "whole" ? "the step" : `the batch that ${role === "within" ? "is within" : role} a window`;
     this.#parts.say(
-      `${this.#parts.device.name}: ${what} compiled, ${lowered.operators.all} operators, ${seconds.toFixed(1)} s`,
+      `${this.#device.name}: ${what} compiled, ${lowered.operators.all} operators, ${seconds.toFixed(1)} s`,
     );
   }
   #warnOfShapes(): void {
@@ -296,33 +277,37 @@ export class CompiledSteps {
     );
   }
 
-  #replay(compiled: CompiledBatch, inputs: Readonly<Record<string, Tensor>>): StepResult {
+  #replay(compiled: CompiledBatch, inputs: Readonly<Record<string, Tensor>>): MaybePending<StepResult> {
     const { step, host, progress } = this.#parts;
     const run: StepRun = compiled.start(inputs);
     this.replayed++;
     progress.windowOpen = !steps(compiled.role);
     if (!progress.windowOpen) progress.globalStep++;
-    const loss =
-      this.#parts.detectNonFinite && run.results["loss"] !== undefined ? numberOf(run.results["loss"]) : null;
-    this.#inFlight.push({ done: run.done, loss, globalStep: progress.globalStep });
-    compiled.log(host, run);
-    step.hadLoss = true;
-    step.outcome = this.#latest = compiled.outcome(run);
-    return compiled.result(run);
+    const { globalStep } = progress;
+    const loss = this.#parts.detectNonFinite ? run.results["loss"] : undefined;
+    const look = loss === undefined ? null : (): void => this.#look(loss.number(), globalStep);
+    this.#flights.push({ done: run.done, look });
+    // The step before is done when this one's numbers are logged, so that its own are read without waiting.
+    return this.#flights.landTo(IN_FLIGHT, () => {
+      compiled.log(host, run);
+      step.hadLoss = true;
+      step.outcome = this.#latest = compiled.outcome(run);
+      return compiled.result(run);
+    });
   }
 
   /** Of the device's generator, for checkpoints; null: nothing has drawn. Waits for the device. */
   randomState(): Tensor | null {
-    return this.#random.state();
+    return this.#parts.memory.random.state();
   }
   loadRandomState(state: Tensor): void {
-    this.#random.load(state);
+    this.#parts.memory.random.load(state);
   }
 
   /** For `explain`: a phrase. Null: nothing has run yet. */
   describe(): string | null {
     if (this.#batches === 0) return null;
-    const { name } = this.#parts.device;
+    const { name } = this.#device;
     const programs = this.#programs.size === 0 ? this.#described : this.#phrases();
     const said = programs.length === 0 ? "" : `; ${programs.join("; ")}`;
     return `${this.replayed} of ${this.#batches} batches on ${name}, the others on the host${said}`;
@@ -336,22 +321,20 @@ export class CompiledSteps {
 
   /** All values come to the host: for who reads memory that is no tensor of the module's. Waits for the device. */
   pull(): void {
-    this.#residents.pull();
+    this.#parts.memory.residents.pull();
   }
 
-  /** The run is over: everything comes back to the host. Waits for the device. */
-  end(failed: boolean): void {
+  /** The run is over, and everything is back on the host. */
+  end(): void {
     const { step, optimizers } = this.#parts;
     this.#latest?.read();
     step.sawLoss = null;
     this.#loss?.dispose();
-    this.#residents.release(!failed);
-    this.#random.release(!failed);
     this.#described = this.#phrases();
     for (const signature of [...this.#programs.keys()]) this.#forget(signature);
     this.#dropGradients();
     for (const optimizer of optimizers) optimizer.releaseRates();
-    this.#inFlight.length = 0;
+    this.#flights.forget();
   }
 }
 

@@ -6,6 +6,7 @@ import type { Logger } from "../loggers/logger.js";
 import type { LightningModule, ModuleHost } from "../module.js";
 import type { NewsOfRanks } from "../ranks/news.js";
 import type { Precision } from "../precision/precision.js";
+import type { CompiledForwards } from "./compiled-forwards.js";
 import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import type { Batch, RunningStage, StepOutcome } from "../types.js";
@@ -24,6 +25,8 @@ export interface LoopContext {
   readonly loggers: readonly Logger[];
   readonly options: ResolvedOptions;
   readonly warnings: WarnOnce;
+  /** Steps that do not train, compiled for another device; null: they run where the tensors are. */
+  readonly forwards: CompiledForwards | null;
   stage: RunningStage | null;
   readonly shouldStop: boolean;
   /** Hooks run without gradients until `fn` is done; steps see to that themselves. */

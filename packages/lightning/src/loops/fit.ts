@@ -12,6 +12,7 @@ import { andThen, BatchScope, waitFor } from "./pending.js";
 import type { MaybePending } from "./pending.js";
 import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
 import { FitValidation } from "./fit-validation.js";
+import { LateRow } from "./late-row.js";
 import type { FitProgress } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { StepReplays } from "./step-replays.js";
@@ -64,6 +65,7 @@ export class FitLoop {
   #comparesData: boolean;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
   #epochPrepared = false;
+  readonly #lateRow = new LateRow();
 
   constructor(context: LoopContext, parts: FitLoopParts) {
     this.#context = context;
@@ -109,12 +111,26 @@ export class FitLoop {
     metricStore.activate(this.#parts.results, progress.phase !== "between_epochs" && progress.phase !== "epoch_end");
     await hooks.get("onTrainStart").run();
     this.#context.vote();
-    while (!this.#done()) {
-      await this.#epoch();
-      this.#context.vote();
-      this.#context.checkInterrupt(); // asked for in the epoch's last hooks
+    try {
+      while (!this.#done()) {
+        await this.#epoch();
+        this.#context.vote();
+        this.#context.checkInterrupt(); // asked for in the epoch's last hooks
+      }
+    } catch (error) {
+      await this.#writeLast();
+      throw error;
     }
     await hooks.get("onTrainEnd").run();
+  }
+
+  /** What the last step logged counts, whatever ended the run; what stands in the way of that is not the reason. */
+  async #writeLast(): Promise<void> {
+    try {
+      await this.#lateRow.write();
+    } catch {
+      return;
+    }
   }
 
   #done(): boolean {
@@ -236,6 +252,12 @@ export class FitLoop {
   }
 
   #trained(outputs: StepResult, batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
+    const late = this.#lateRow.write();
+    const then = (): MaybePending<BatchEnd> => this.#afterStep(outputs, batch, batchIdx, windowEnds);
+    return late === null ? then() : waitFor(late, then);
+  }
+
+  #afterStep(outputs: StepResult, batch: Batch, batchIdx: number, windowEnds: boolean): MaybePending<BatchEnd> {
     const { step, progress, schedulers } = this.#parts;
     const { options } = this.#context;
     if (this.#mayLog(windowEnds) && this.#rowIsDue()) step.outcomes.findRanks(step.outcome, batch, batchIdx);
@@ -272,13 +294,13 @@ export class FitLoop {
     const { progress } = this.#parts;
     if (!this.#mayLog(windowEnds) || !this.#rowIsDue()) return null;
     this.#context.reduceMetrics(true, this.#parts.step.outcomes);
-    return logStep(
-      this.#context,
-      outcome,
-      this.#context.metricStore.readForLoggers(),
-      progress.batchesThatStepped,
-      progress.epoch,
-    );
+    const { batchesThatStepped, epoch } = progress;
+    const write = (metrics: Record<string, number>): Promise<unknown> | null =>
+      logStep(this.#context, outcome, metrics, batchesThatStepped, epoch);
+    if (this.#parts.compiled == null) return write(this.#context.metricStore.readForLoggers());
+    const read = this.#context.metricStore.forLoggersLater();
+    this.#lateRow.hold(() => write(read()));
+    return null;
   }
 
   #mayLog(windowEnds: boolean): boolean {
@@ -309,6 +331,7 @@ export class FitLoop {
   async #finishBatch(windowEnds: boolean): Promise<void> {
     const { progress, schedulers } = this.#parts;
     if (progress.phase === "batch_logged" && this.#validation.isDue()) {
+      await this.#lateRow.write();
       await this.#validation.run();
       this.#context.vote();
     }
@@ -327,6 +350,7 @@ export class FitLoop {
     const { fetcher } = this;
     const { hooks, metricStore } = this.#context;
     this.#parts.compiled?.settle();
+    await this.#lateRow.write();
     if (progress.phase !== "epoch_end") {
       for (const loader of fetcher.loaders) checkSameOrder("fit", this.#context.collectives, loader);
       this.#context.reduceMetrics(false);

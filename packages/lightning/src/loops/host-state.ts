@@ -17,8 +17,12 @@ export class HostState {
     noGrad(() => {
       this.#tensors.forEach((t, i) => t.copy_(this.#copies[i] as Tensor));
     });
-    for (const copy of this.#copies) copy.dispose();
     restoreRng(this.#rng, device("cpu"));
+    this.forget();
+  }
+  /** What was done since stays. */
+  forget(): void {
+    for (const copy of this.#copies) copy.dispose();
     disposeRng(this.#rng);
   }
 }

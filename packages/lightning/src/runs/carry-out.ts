@@ -23,6 +23,8 @@ import { BEFORE_TRAINING, isPromise, mustEnd, named } from "../promises.js";
 import { warnTogether } from "../ranks/common-findings.js";
 import type { Run } from "../run.js";
 import type { Batch } from "../types.js";
+import { CompiledForwards } from "../loops/compiled-forwards.js";
+import { DeviceMemory } from "../loops/device-memory.js";
 import { isStepCompiler } from "../strategies/step-compiler.js";
 import { XLAStrategy } from "../strategies/xla.js";
 import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
@@ -92,9 +94,7 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   run.metricStore.reset();
   scope(() => strategy.setupModule(module));
   module.zeroGrad();
-  const { accelerator } = run.owner;
-  if (fn === "fit" && isStepCompiler(accelerator))
-    run.stepDevice = await accelerator.openStepDevice(strategy instanceof XLAStrategy ? strategy.devices : 1);
+  await openDevice(run);
   prepare(run);
   if (fn === "fit") strategy.setupOptimizers?.(module, run.optimizers);
   const reduceFoundInf = fn === "fit" ? (strategy.reduceFoundInf ?? null) : null;
@@ -110,6 +110,24 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
     if (run.checkpoint !== null) await restoreTraining(run, run.checkpoint);
   }
   await endInTurn(run); // signals that were sent during set-up
+}
+
+/** Where steps are compiled: the device, and what runs there that does not train. */
+async function openDevice(run: Run): Promise<void> {
+  const { module, strategy, warnings } = run;
+  const { accelerator } = run.owner;
+  if (!isStepCompiler(accelerator)) return;
+  const devices = strategy instanceof XLAStrategy ? strategy.devices : 1;
+  const device = await accelerator.openStepDevice(devices);
+  run.deviceMemory = new DeviceMemory(device);
+  run.forwards = new CompiledForwards({
+    module,
+    host: run,
+    warnings,
+    memory: run.deviceMemory,
+    partitions: devices === -1 ? device.count : devices,
+    float32MatmulPrecision: accelerator.float32MatmulPrecision,
+  });
 }
 
 /** Of the classes of the Trainer's option, or of others. */
@@ -139,7 +157,9 @@ function release(run: Run): void {
   trimMemory();
   try {
     run.fit?.graph?.end();
-    run.fit?.compiled?.end(run.failed);
+    run.deviceMemory?.release(!run.failed);
+    run.fit?.compiled?.end();
+    run.forwards?.end();
     run.fit?.replays?.end();
     run.strategy.endRun?.();
     run.owner.accelerator.teardown?.();

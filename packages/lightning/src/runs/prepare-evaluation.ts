@@ -75,6 +75,8 @@ export async function sanityCheck(run: Run): Promise<void> {
   if (validation.numSanityBatches.every((n) => n === 0)) return;
   const { rootDevice } = run.strategy;
   const rng = captureRng(rootDevice);
+  const onDevice = run.deviceMemory?.random;
+  const drawn = onDevice?.state() ?? null;
   try {
     run.stage = "sanity_check";
     await run.hooks.get("onSanityCheckStart").run();
@@ -86,5 +88,6 @@ export async function sanityCheck(run: Run): Promise<void> {
   } finally {
     restoreRng(rng, rootDevice);
     disposeRng(rng);
+    onDevice?.load(drawn);
   }
 }

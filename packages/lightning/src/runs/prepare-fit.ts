@@ -135,7 +135,7 @@ function savesOnCpu({ options, strategy, warnings }: Run): boolean {
 /** Null where whole steps are taken: by CUDA graphs, or by a compiler. */
 function stepReplays(run: Run): StepReplays | null {
   const { module, options, strategy, warnings } = run;
-  if (options.cudaGraph || run.stepDevice !== null) return null;
+  if (options.cudaGraph || run.deviceMemory !== null) return null;
   const device = strategy.rootDevice.toString();
   const replays = new StepReplays({ mode: options.replay, module, device, strategy, warnings });
   const { context } = run.precision;
@@ -157,13 +157,13 @@ function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null)
     gradientClipVal: options.gradientClipVal,
     gradientClipAlgorithm: options.gradientClipAlgorithm,
     watch:
-      mode === false || run.stepDevice !== null
+      mode === false || run.deviceMemory !== null
         ? null
         : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
     replays,
     savesOnCpu: savesOnCpu(run),
-    compiled: run.stepDevice !== null,
+    compiled: run.deviceMemory !== null,
   });
   step.accumulate = options.accumulateGradBatches;
   return step;
@@ -187,11 +187,11 @@ function graphedStep(run: Run, step: TrainStep, progress: FitProgress): GraphedS
 
 /** Where steps are programs of another device. */
 function compiledSteps(run: Run, step: TrainStep, progress: FitProgress): CompiledSteps | null {
-  const { stepDevice, strategy, options } = run;
+  const { deviceMemory: memory, strategy, options } = run;
   const { accelerator } = run.owner;
-  if (stepDevice === null || !isStepCompiler(accelerator)) return null;
+  if (memory === null || !isStepCompiler(accelerator)) return null;
   const { devices, shardState } = strategy instanceof XLAStrategy ? strategy : { devices: 1, shardState: false };
-  checkCompiled(run, stepDevice.name);
+  checkCompiled(run, memory.device.name);
   const compiled = new CompiledSteps({
     step,
     module: run.module,
@@ -200,8 +200,8 @@ function compiledSteps(run: Run, step: TrainStep, progress: FitProgress): Compil
     optimizers: run.optimizers,
     progress,
     warnings: run.warnings,
-    device: stepDevice,
-    partitions: devices === -1 ? stepDevice.count : devices,
+    memory,
+    partitions: devices === -1 ? memory.device.count : devices,
     shardState,
     float32MatmulPrecision: accelerator.float32MatmulPrecision,
     detectNonFinite: options.detectNonFinite !== false,
@@ -210,7 +210,9 @@ function compiledSteps(run: Run, step: TrainStep, progress: FitProgress): Compil
     },
   });
   const { context } = run.precision;
-  if (context !== null) run.precision.context = { ...context, steps: () => compiled.describe() };
+  const said = (): string | null =>
+    [compiled.describe(), run.forwards?.describe()].filter((phrase) => phrase != null).join("; ") || null;
+  if (context !== null) run.precision.context = { ...context, steps: said };
   return compiled;
 }
 

@@ -1,16 +1,5 @@
 /** From high precision to float8: largest values, scales, codes. */
-import {
-  ArgumentError,
-  atMost,
-  cuda,
-  finfo,
-  isTensor,
-  linalg,
-  operators,
-  scope,
-  tensor,
-  type Tensor,
-} from "@nbit/torch";
+import { ArgumentError, atMost, cuda, finfo, full, isTensor, linalg, operators, scope, type Tensor } from "@nbit/torch";
 import type { Float8DType } from "./recipes.js";
 
 /** Which layouts are needed: the matrix itself, and its transpose (each row-major). */
@@ -70,8 +59,8 @@ function vectorized(x: Tensor): boolean {
 /** What a scale is made of: value × scale fills the format; code × inverse gives the value back. */
 export function scalesOf(amax: Tensor, dtype: Float8DType): { readonly scale: Tensor; readonly inverse: Tensor } {
   const bounded = amax.clampMin(SMALLEST); // NaN stays NaN
-  const max = tensor(finfo(dtype).max, { dtype: "float32" });
-  return { scale: max.div(bounded), inverse: bounded.div(max) };
+  const { max } = finfo(dtype);
+  return { scale: full([], max, { dtype: "float32", device: amax.device }).div(bounded), inverse: bounded.div(max) };
 }
 
 /** By kind, at every cast. */
@@ -103,7 +92,7 @@ export function castReference(x: Tensor, amax: Amax, dtype: Float8DType, wanted:
   const poison = x.isfinite();
   const codes = (scale: Tensor): Tensor => {
     const v = wide.mul(scale).clamp(-max, max);
-    return v.where(poison, tensor(NaN, { dtype: "float32" })).to(dtype);
+    return v.where(poison, NaN).to(dtype);
   };
   if (amax.columns === null && amax.rows !== null && amax.rows.ndim === 0) {
     const { scale, inverse } = scalesOf(amax.rows, dtype);

@@ -252,6 +252,11 @@ export abstract class Optimizer {
     return false;
   }
 
+  /** @internal Whether steps read rates, and count, in tensors once {@link keepRatesOn} was called: they can be recorded. */
+  get stepsByTensors(): boolean {
+    return this.supportsAmpScaling;
+  }
+
   /** @internal Whether a step on a GPU also writes the casts of weights that are kept (`amp.WeightCasts`). */
   get stepsWeightCasts(): boolean {
     return false;

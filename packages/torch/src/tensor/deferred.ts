@@ -7,6 +7,8 @@ import { handleOrZero, isTensor, provideSleep, putHandle, sweepHandle } from "./
 import { advanceWeightsEpoch } from "../weights-epoch.js";
 import type { Tensor } from "./tensor.js";
 
+export { keepCount } from "./scope.js";
+
 interface Sleeper {
   readonly handle: number;
   readonly fetch: () => void;

@@ -189,6 +189,10 @@ export function outsideScopes<T>(fn: () => T): T {
   }
 }
 
+let kept = 0;
+/** @internal How many tensors were kept out of scopes since the start. */
+export const keepCount = (): number => kept;
+
 /**
  * Let a tensor outlive every scope that is open. It lives until `dispose()`, or until the garbage collector finds it.
  * @returns The same tensor.
@@ -197,6 +201,7 @@ export function keep<T extends Tensor>(tensor: T): T {
   atMost("keep", arguments, 1);
   if (!isTensor(tensor)) throw new ArgumentError("keep", "a tensor", tensor);
   if (escapeOf(tensor) !== Lifetime.free) {
+    kept++;
     setEscape(tensor, Lifetime.free);
     if (ownHandle(tensor) !== 0) native.attachFinalizer(tensor, ownHandle(tensor));
   }

@@ -77,10 +77,17 @@ std::shared_ptr<BufferCore> to_device(const std::shared_ptr<ClientCore>& client,
   args.type = type;
   args.dims = dims.data();
   args.num_dims = dims.size();
-  args.host_buffer_semantics = HostBufferSemantics::untilTransferCompletes;
+  args.host_buffer_semantics =
+      done == nullptr ? HostBufferSemantics::onlyDuringCall : HostBufferSemantics::untilTransferCompletes;
   args.device = client->devices.at(device);
   client->plugin->call(args);
-  *done = args.done_with_host_buffer;
+  if (done != nullptr) {
+    *done = args.done_with_host_buffer;
+  } else if (args.done_with_host_buffer != nullptr) {
+    auto destroy = arguments<Event_Destroy_Args>();
+    destroy.event = args.done_with_host_buffer;
+    client->plugin->tell(destroy);
+  }
   auto made = std::make_shared<BufferCore>(client, args.buffer);
   made->device = device;
   client->traffic.transfers_to_device++;

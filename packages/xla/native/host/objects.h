@@ -125,7 +125,10 @@ size_t item_size(int type);
 /** Elements × bytes. @throws Failure XLA_SHAPE for what is negative or too large. */
 size_t byte_size(int type, const std::vector<int64_t>& dims);
 
-/** Begins a transfer. `data` stays as it is until `*done` has come. */
+/**
+ * Begins a transfer. `data` stays as it is until `*done` has come; with `done` null, the plugin has read it when this
+ * returns.
+ */
 std::shared_ptr<BufferCore> to_device(const std::shared_ptr<ClientCore>& client, size_t device, int type,
                                       const std::vector<int64_t>& dims, const void* data, Event** done);
 /** Begins a transfer of a buffer's bytes, dense, last dimension fastest, into its `bytes` bytes at `target`. */

@@ -40,7 +40,7 @@ constexpr Function TABLE[] = {
     {"downloadMemory", 4, download_memory},
     {"ready", 1, ready},
     {"run", 3, run},
-    {"runNow", 2, run_now},
+    {"runNow", 3, run_now},
     {"uploadNow", 6, upload_now},
     {"downloadNow", 3, download_now},
 };

@@ -3,10 +3,26 @@
 #include "functions.h"
 
 namespace nbit::pjrt::js {
-/** (program, [[buffer…] per device]) Returns when the run has begun. */
+/**
+ * (program, [[buffer…] per device], states) Returns when the run has begun. The first results are new values of as many
+ * arguments: these handles hold them from here on, and only the other results are returned.
+ */
 napi_value run_now(napi_env env, const Args& args) {
   const auto program = program_of(env, args[0]);
-  Lists results = execute(*program, *lists_of(env, *program, args[1]), {});
+  const auto states = static_cast<size_t>(whole(env, args[2]));
+  const auto given = lists_of(env, *program, args[1]);
+  if (states > program->outputs || states > given->front().size())
+    throw Failure("XLA_ARGUMENT", "expected as many arguments and results as there are states.");
+  Lists results = execute(*program, *given, {});
+  const auto lists = list(env, args[1]);
+  for (size_t d = 0; d < results.size(); d++) {
+    napi_value argument;
+    for (size_t k = 0; k < states; k++) {
+      check(env, napi_get_element(env, lists[d], static_cast<uint32_t>(k), &argument), "a list of buffers");
+      handle<BufferCore>(env, argument).core = std::move(results[d][k]);
+    }
+    results[d].erase(results[d].begin(), results[d].begin() + static_cast<std::ptrdiff_t>(states));
+  }
   return results_of(env, results);
 }
 
@@ -22,10 +38,7 @@ napi_value upload_now(napi_env env, const Args& args) {
     throw Failure("XLA_SHAPE", "expected " + std::to_string(size) + " bytes for this shape.");
   if (device >= client->devices.size())
     throw Failure("XLA_DEVICE", "expected a device below " + std::to_string(client->devices.size()) + ".");
-  Event* transferred = nullptr;
-  auto made = to_device(client, device, type, dims, data, &transferred);
-  wait_for(client->plugin, transferred, "PJRT_Client_BufferFromHostBuffer");
-  return wrap(env, std::move(made));
+  return wrap(env, to_device(client, device, type, dims, data, nullptr));
 }
 
 /** (buffer, address, byteLength) Waits for what computes it. */

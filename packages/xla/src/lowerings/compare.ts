@@ -1,7 +1,9 @@
 /** Comparisons, logic and choice. */
+import { finfo } from "@nbit/torch";
 import type { Lowering } from "../lower/operation.js";
 import { addLowerings } from "../lower/registry.js";
 import type { Comparison } from "../stablehlo/emitter.js";
+import { dtypeOf, isFloat, isUnsigned, type Ssa } from "../stablehlo/types.js";
 import { asValue, finish, pointwise, promoted, type Kernel } from "./kernel.js";
 
 const compared =
@@ -18,6 +20,19 @@ const bitwise =
   (op: string): Kernel =>
   (e, r) =>
     e.binary(op, r.x("self"), r.x("other"));
+/** NaN and infinities as numbers; those that are not given are 0, and the largest of the type. */
+const finite: Lowering = (e, o) => {
+  const x = o.tensor("self");
+  if (!isFloat(x.element)) {
+    o.implied("nan", "posinf", "neginf");
+    return [x];
+  }
+  const most = finfo(dtypeOf(x.element)).max;
+  const given = (name: string, otherwise: number): Ssa => e.full(o.numberOr(name) ?? otherwise, x.element, x.shape);
+  const high = e.select(e.compare("EQ", x, Infinity), given("posinf", most), x);
+  const low = e.select(e.compare("EQ", x, -Infinity), given("neginf", -most), high);
+  return [finish(e, e.select(e.compare("NE", x, x), given("nan", 0), low), o.out(0))];
+};
 /** Where a condition holds one, elsewhere the other. */
 const where: Lowering = (e, o) => {
   const out = o.out(0);
@@ -48,11 +63,29 @@ for (const op of ["and", "or", "xor"])
     [`aten::bitwise_${op}.Scalar`]: pointwise(bitwise(op)),
   });
 
+for (const [name, op] of [
+  ["left", "shift_left"],
+  ["right", "shift_right"],
+] as const) {
+  // Of signed numbers, the sign comes in from the left.
+  const shifted: Kernel = (e, r, element) =>
+    e.binary(
+      op === "shift_left" ? op : isUnsigned(element) ? "shift_right_logical" : "shift_right_arithmetic",
+      asValue(e, r.x("self"), element),
+      r.x("other"),
+    );
+  addLowerings({
+    [`aten::bitwise_${name}_shift.Tensor`]: pointwise(shifted),
+    [`aten::bitwise_${name}_shift.Tensor_Scalar`]: pointwise(shifted),
+  });
+}
+
 addLowerings({
   "aten::logical_not": (e, o) => [finish(e, e.unary("not", e.convert(o.tensor("self"), "i1")), o.out(0))],
   "aten::bitwise_not": pointwise((e, r, element) => e.unary("not", asValue(e, r.x("self"), element))),
   "aten::isnan": (e, o) => [e.compare("NE", o.tensor("self"), o.tensor("self"))],
   "aten::isinf": (e, o) => [e.compare("EQ", e.unary("abs", o.tensor("self")), Infinity)],
+  "aten::nan_to_num": finite,
   "aten::isfinite": (e, o) => [e.isFinite(o.tensor("self"))],
   "aten::where.self": where,
   "aten::where.ScalarSelf": where,

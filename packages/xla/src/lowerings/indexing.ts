@@ -6,8 +6,9 @@ import type { Lowering, Operation } from "../lower/operation.js";
 import { addLowerings } from "../lower/registry.js";
 import type { Emitter } from "../stablehlo/emitter.js";
 import { gatherAt, scatterAt, type Meeting } from "../stablehlo/gather.js";
+import { neutral, sum } from "../stablehlo/reduce.js";
 import { accumulator, axisOf, jointShape, range, type Ssa } from "../stablehlo/types.js";
-import { asValue, finish } from "./kernel.js";
+import { asValue, finish, promoted } from "./kernel.js";
 
 const column = (e: Emitter, index: Ssa): Ssa => e.reshape(index, [...index.shape, 1]);
 /** Counted from the end, from the start. */
@@ -162,6 +163,60 @@ const scatter =
     const after = scatterAt(e, e.convert(self, element), coordinates(e, list, dim), updates, how);
     return [e.convert(after, self.element)];
   };
+const REDUCTIONS: Readonly<Record<string, Meeting>> = {
+  sum: "add",
+  mean: "add",
+  prod: "multiply",
+  amax: "maximum",
+  amin: "minimum",
+};
+/** What comes to one place is joined; without `include_self`, places to which something comes begin anew. */
+const scatterReduce: Lowering = (e, o) => {
+  const [self, list] = [o.tensor("self"), o.tensor("index")];
+  const name = o.text("reduce");
+  const how = REDUCTIONS[name];
+  if (how === undefined) return o.refuse("reduce", Object.keys(REDUCTIONS).join(", "));
+  const index = coordinates(e, list, axisOf(o.number("dim"), self.shape.length));
+  const element = accumulator(self.element);
+  const before = e.convert(self, element);
+  const whole = o.flag("include_self");
+  const count = (from: number): Ssa =>
+    scatterAt(e, e.full(from, element, self.shape), index, e.full(1, element, list.shape), "add");
+  const reached = whole ? null : e.compare("GT", count(0), 0);
+  const begin =
+    reached === null ? before : e.select(reached, neutral(e, how === "replace" ? "add" : how, element), before);
+  const updates = cut(e, e.convert(o.tensor("src"), element), list.shape);
+  const joined = scatterAt(e, begin, index, updates, how);
+  if (name !== "mean") return [e.convert(joined, self.element)];
+  const n = whole ? count(1) : e.max(count(0), 1);
+  return [e.convert(e.div(joined, n), self.element)];
+};
+
+/**
+ * How many boundaries come before each value, which is its place among them. All are compared: on a device that takes
+ * many numbers at once that is faster than a search, and it becomes one loop.
+ */
+function placeAmong(e: Emitter, o: Operation, boundaries: Ssa, values: Ssa, right: boolean): Ssa {
+  const element = promoted([boundaries, values]);
+  const [list, x] = [e.convert(boundaries, element), column(e, e.convert(values, element))];
+  const shape = [...values.shape, list.shape[list.shape.length - 1]];
+  const rows =
+    list.shape.length === 1 ? list : e.reshape(list, [...list.shape.slice(0, -1), 1, shape[shape.length - 1]]);
+  // NaN comes after all.
+  const after = e.unary("not", e.compare(right ? "GT" : "GE", e.expand(rows, shape), e.expand(x, shape)));
+  return finish(e, sum(e, e.convert(after, "i32"), [shape.length - 1]), o.out(0));
+}
+const bucketize: Lowering = (e, o) => {
+  o.implied("out_int32");
+  return [placeAmong(e, o, o.tensor("boundaries"), o.tensor("self"), o.flag("right"))];
+};
+const searchSorted: Lowering = (e, o) => {
+  o.implied("out_int32");
+  o.only("sorter", null);
+  const [side, right] = [o.textOr("side"), o.flag("right")];
+  return [placeAmong(e, o, o.tensor("sorted_sequence"), o.tensor("self"), right || side === "right")];
+};
+
 /** Of a source, only what has an index is used. */
 const cut = (e: Emitter, v: Ssa, shape: readonly number[]): Ssa =>
   e.slices(
@@ -188,4 +243,7 @@ addLowerings({
   "aten::scatter.src": scatter("replace", "src"),
   "aten::scatter.value": scatter("replace", "value"),
   "aten::scatter_add": scatter("add", "src"),
+  "aten::scatter_reduce.two": scatterReduce,
+  "aten::bucketize.Tensor": bucketize,
+  "aten::searchsorted.Tensor": searchSorted,
 });

@@ -1,4 +1,7 @@
-/** Optimizers of `@nbit/lowbit` whose state is float32. Codes of fewer bits have no lowering. */
+/**
+ * The kernel of the optimizers of `@nbit/lowbit`, of those whose state is float32 and whose step does not depend on its
+ * number. Once their rates are kept in tensors (`keepRatesOn`) they step by plain operators, in every format.
+ */
 import type { Lowering, Operation } from "../lower/operation.js";
 import { addLowerings } from "../lower/registry.js";
 import type { Emitter } from "../stablehlo/emitter.js";
@@ -46,16 +49,22 @@ const FAMILIES: readonly Family[] = [
   bySquares(() => [1, 1]),
 ];
 
+const CALL = 'Call optimizer.keepRatesOn("cpu") before its first step';
+
 const step: Lowering = (e: Emitter, o: Operation) => {
   o.implied("block_size", "keep_positive");
   const family = FAMILIES[o.number("family")];
   if (family === undefined)
     return o.refuse(
       "family",
-      "0 to 3 (SGD, Lion, RMSprop, Adagrad): the others count steps with a constant of the recording. Take a fused optimizer of @nbit/torch",
+      `0 to 3 (SGD, Lion, RMSprop, Adagrad): the others count steps with a constant of the recording. ${CALL}`,
     );
   const states = o.tensors("states");
-  o.need(o.tensors("maps").length === 0 && o.tensors("absmax").length === 0, "maps", "none, so state in float32");
+  o.need(
+    o.tensors("maps").length === 0 && o.tensors("absmax").length === 0,
+    "maps",
+    `none, so state in float32. ${CALL}`,
+  );
   const [lr, beta1, beta2, , , eps, decay] = o.numbers("hyperparameters");
   const n = { lr, beta1, beta2, eps, decay, nesterov: o.flag("nesterov"), first: o.number("step") === 1 };
   const p = o.tensor("p");

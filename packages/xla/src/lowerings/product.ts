@@ -50,7 +50,27 @@ const addbmm: Lowering = (e, o) => [
   ),
 ];
 
+/**
+ * Of float8 codes, with a factor for each tensor, or for each row of the first and column of the second. Codes become
+ * bfloat16, which has all of their values: what multiplies float8 itself finds that in the program.
+ */
+const scaledProduct: Lowering = (e, o) => {
+  o.implied("out_dtype", "use_fast_accum");
+  o.only("scale_result", null);
+  const [a, b, bias] = [o.tensor("self"), o.tensor("mat2"), o.optional("bias")];
+  const made = dot(e, e.convert(a, "bf16"), e.convert(b, "bf16"), MATRIX);
+  const factor = (name: string, place: 0 | 1): Ssa => {
+    const scale = o.tensor(name);
+    const [rows, columns] = made.shape as [number, number];
+    if (scale.shape.reduce((x, y) => x * y, 1) === 1) return e.reshape(scale, []);
+    return e.expand(e.reshape(scale, place === 0 ? [rows, 1] : [1, columns]), made.shape);
+  };
+  const value = e.mul(e.mul(made, factor("scale_a", 0)), factor("scale_b", 1));
+  return [finish(e, bias === null ? value : e.add(value, e.convert(bias, value.element)), o.out(0))];
+};
+
 addLowerings({
+  "aten::_scaled_mm": scaledProduct,
   "aten::mm": product("self", "mat2", MATRIX),
   "aten::bmm": product("self", "mat2", BATCHED),
   "aten::mv": product("self", "vec", VECTOR),

@@ -165,6 +165,14 @@ addLowerings({
   "aten::min": reduction("minimum"),
   "aten::max.dim": extremeAlong("maximum"),
   "aten::min.dim": extremeAlong("minimum"),
+  "aten::aminmax": (e, o) => [
+    ...(["minimum", "maximum"] as const).map((how, i) => {
+      const x = o.tensor("self");
+      const dim = o.numberOr("dim");
+      const dims = dim === null || x.shape.length === 0 ? range(x.shape.length) : [axisOf(dim, x.shape.length)];
+      return finish(e, reduce(e, how, x, dims, keeps(o)), o.out(i));
+    }),
+  ],
   "aten::argmax": placeOfExtreme("maximum"),
   "aten::argmin": placeOfExtreme("minimum"),
   "aten::any": truth("or"),

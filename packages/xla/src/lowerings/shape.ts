@@ -203,7 +203,29 @@ const diagonalBackward: Lowering = (e, o) => {
   return [e.select(on, e.broadcast(grown, shape, [...others, along]), 0)];
 };
 
+/** `[…, c · r², h, w]` to `[…, c, h · r, w · r]`, and back. */
+const pixelShuffle: Lowering = (e, o) => {
+  const [x, r] = [o.tensor("self"), o.number("upscale_factor")];
+  const { shape } = o.out(0);
+  const lead = x.shape.slice(0, -3);
+  const [h, w] = x.shape.slice(-2) as [number, number];
+  const split = e.reshape(x, [...lead, shape[shape.length - 3], r, r, h, w]);
+  const n = lead.length;
+  return [e.reshape(e.permute(split, [...range(n), n, n + 3, n + 1, n + 4, n + 2]), shape)];
+};
+const pixelUnshuffle: Lowering = (e, o) => {
+  const [x, r] = [o.tensor("self"), o.number("downscale_factor")];
+  const { shape } = o.out(0);
+  const lead = x.shape.slice(0, -3);
+  const [h, w] = shape.slice(-2) as [number, number];
+  const split = e.reshape(x, [...lead, x.shape[x.shape.length - 3], h, r, w, r]);
+  const n = lead.length;
+  return [e.reshape(e.permute(split, [...range(n), n, n + 2, n + 4, n + 1, n + 3]), shape)];
+};
+
 addLowerings({
+  "aten::pixel_shuffle": pixelShuffle,
+  "aten::pixel_unshuffle": pixelUnshuffle,
   "aten::cat": cat,
   "aten::diagonal_backward": diagonalBackward,
   "aten::stack": stack,

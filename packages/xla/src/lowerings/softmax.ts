@@ -23,6 +23,16 @@ const softmax: Lowering = (e, o) => {
   const { z, total } = shifted(e, o);
   return [finish(e, e.div(e.unary("exponential", z), total), o.out(0))];
 };
+/** A row of -∞ alone is zeros. */
+const safeSoftmax: Lowering = (e, o) => {
+  o.implied("dtype");
+  const x = e.convert(o.tensor("self"), accumulator(o.out(0).element));
+  const dims = axes(o, x);
+  const greatest = reduce(e, "maximum", x, dims, true);
+  const none = e.compare("EQ", greatest, -Infinity);
+  const p = e.unary("exponential", e.sub(x, e.select(none, 0, greatest)));
+  return [finish(e, e.select(none, 0, e.div(p, sum(e, p, dims, true))), o.out(0))];
+};
 const logSoftmax: Lowering = (e, o) => {
   const { z, total } = shifted(e, o);
   return [finish(e, e.sub(z, e.unary("log", total)), o.out(0))];
@@ -38,6 +48,7 @@ const backward =
 
 addLowerings({
   "aten::_softmax": softmax,
+  "aten::_safe_softmax": safeSoftmax,
   "aten::_log_softmax": logSoftmax,
   "aten::_softmax_backward_data": backward((e, g, y, dims) => {
     const gy = e.mul(g, y);

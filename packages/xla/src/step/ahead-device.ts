@@ -47,9 +47,10 @@ export class AheadDevice implements StepDevice {
     const analysis = await executable.analyse();
     this.programs.push({ lowered, seconds, analysis, instructions: await executable.countInstructions() });
     return {
-      execute: (lists) => {
+      execute: (lists, states) => {
         this.#onRun(this.programs);
-        return { results: lists.map(() => results.map(() => NOWHERE)), done: () => Promise.resolve() };
+        const made = results.slice(states).map(() => NOWHERE);
+        return { results: lists.map(() => made), done: () => Promise.resolve() };
       },
       analyse: () => Promise.resolve(analysis),
       dispose: () => undefined,

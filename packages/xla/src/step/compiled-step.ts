@@ -17,6 +17,9 @@ export interface CompileStepOptions extends Pick<LowerOptions, "float32MatmulPre
   readonly shardState?: boolean;
 }
 
+/** Room for a number of each dtype, kept. */
+const numbers = new Map<DType, Tensor>();
+
 /** One value that a run has left on the device. */
 export class DeviceValue {
   readonly dtype: DType;
@@ -42,11 +45,13 @@ export class DeviceValue {
   }
   /** Of one element. Waits for the device. */
   number(): number {
-    return scope(() => {
-      const into = empty([], { dtype: this.dtype });
-      download(this.#buffers, { ...this.#layout, shape: [] }, into);
-      return into.item();
-    });
+    let into = numbers.get(this.dtype);
+    if (into === undefined || into.disposed) {
+      into = outsideScopes(() => empty([], { dtype: this.dtype }));
+      numbers.set(this.dtype, into);
+    }
+    download(this.#buffers, { ...this.#layout, shape: [] }, into);
+    return into.item();
   }
 }
 
@@ -81,6 +86,10 @@ export class CompiledStep {
   readonly #bound: readonly Bound[];
   readonly #homes: readonly Home[];
   readonly #random: RandomState;
+  /** Arguments whose new values are the first results. */
+  readonly #states: number;
+  /** The other results. */
+  readonly #returned: readonly { readonly name: string; readonly layout: Layout }[];
 
   private constructor(parts: {
     lowered: LoweredStep;
@@ -100,6 +109,11 @@ export class CompiledStep {
     this.#bound = parts.bound;
     this.#homes = parts.homes;
     this.#random = parts.random;
+    const { results, partitions } = parts.lowered;
+    this.#states = results.filter(({ kind }) => kind !== "result").length;
+    this.#returned = results
+      .slice(this.#states)
+      .map(({ name, dtype, shape, split }) => ({ name: name ?? "", layout: { dtype, shape, split, partitions } }));
   }
 
   /**
@@ -152,20 +166,20 @@ export class CompiledStep {
     });
     const partitions = this.lowered.partitions;
     const lists = Array.from({ length: partitions }, (_, d) => arguments_.map((buffers) => buffers[d] as DeviceBuffer));
-    const { results, done } = this.#program.execute(lists);
-    const of = (k: number): DeviceBuffer[] => results.map((ofDevice) => ofDevice[k] as DeviceBuffer);
+    const { results, done } = this.#program.execute(lists, this.#states);
+    // State has its new values in the buffers that it had.
+    for (let k = 0; k < this.#states; k++) {
+      const { argument, place } = this.#bound[k] as Bound;
+      if (argument.kind === "random") this.#random.drawn();
+      else if (place !== null) place.resident.wrote(place.region);
+      else for (const buffer of arguments_[k] ?? []) buffer.dispose(); // an input, in which the step wrote
+    }
     const named: Record<string, DeviceValue> = {};
-    this.lowered.results.forEach((result, k) => {
-      const buffers = of(k);
-      if (result.kind === "random") return this.#random.is(buffers);
-      if (result.kind === "result") {
-        const { dtype, shape, split, name } = result;
-        named[name ?? ""] = new DeviceValue(buffers, { dtype, shape, split, partitions });
-        return;
-      }
-      const place = this.#bound[k]?.place ?? null;
-      if (place !== null) place.resident.wrote(place.region, buffers);
-      else for (const buffer of buffers) buffer.dispose(); // an input, in which the step wrote
+    this.#returned.forEach(({ name, layout }, i) => {
+      named[name] = new DeviceValue(
+        results.map((ofDevice) => ofDevice[i] as DeviceBuffer),
+        layout,
+      );
     });
     return { results: named, done };
   }

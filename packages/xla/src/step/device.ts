@@ -14,13 +14,14 @@ export interface DeviceBuffer {
 /** A compiled program. */
 export interface DeviceProgram {
   /**
-   * Start it: `arguments_[d]` are the buffers of device d, in order. Returns at once with its results, which the devices
-   * are still computing; what `done` returns resolves when they have, and rejects with what went wrong.
+   * Start it: `arguments_[d]` are the buffers of device d, in order. Its first `states` results are new values of as many
+   * arguments, whose buffers hold them from here on. Returns at once with the other results, which the devices are
+   * still computing; what `done` returns resolves when they have, and rejects with what went wrong.
    */
-  execute(arguments_: readonly (readonly DeviceBuffer[])[]): {
-    readonly results: readonly (readonly DeviceBuffer[])[];
-    readonly done: () => Promise<void>;
-  };
+  execute(
+    arguments_: readonly (readonly DeviceBuffer[])[],
+    states: number,
+  ): { readonly results: readonly (readonly DeviceBuffer[])[]; readonly done: () => Promise<void> };
   /** What the compiler says of its memory and cost. Milliseconds, off this thread. */
   analyse(): Promise<Analysis>;
   dispose(): void;

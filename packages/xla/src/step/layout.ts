@@ -19,6 +19,8 @@ export function sameLayout(a: Layout, b: Layout): boolean {
 /** Copy a tensor of the host, of the layout's number of elements, to the devices. */
 export function upload(device: StepDevice, tensor: Tensor, layout: Layout): DeviceBuffer[] {
   const { dtype, shape, split, partitions } = layout;
+  if (partitions === 1 && tensor.dtype === dtype && tensor.isContiguous())
+    return [device.upload(0, tensor.dataPtr(), tensor.nbytes, dtype, shape)];
   return scope(() =>
     noGrad(() => {
       const whole = tensor.detach().to(dtype).reshape(shape);

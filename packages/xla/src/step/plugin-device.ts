@@ -30,13 +30,11 @@ class PluginProgram implements DeviceProgram {
     this.executable = executable;
     this.#handle = executableHandle(executable);
   }
-  execute(arguments_: readonly (readonly DeviceBuffer[])[]): ReturnType<DeviceProgram["execute"]> {
-    const made = addon().runNow(
-      this.#handle,
-      arguments_.map((list) => list.map(handleOf)),
-    );
-    // What the step returns comes last; its state is another's as soon as the next step begins.
-    const last = made.flatMap((list) => list.slice(-1));
+  execute(arguments_: readonly (readonly DeviceBuffer[])[], states: number): ReturnType<DeviceProgram["execute"]> {
+    const given = arguments_.map((list) => list.map(handleOf));
+    const made = addon().runNow(this.#handle, given, states);
+    // What the step returns; a program without a result has its state, which is another's when the next step begins.
+    const last = made.flatMap((list, d) => (list.length > 0 ? list : (given[d] ?? [])).slice(-1));
     return {
       results: made.map((list) => list.map((handle) => new PluginBuffer(handle))),
       done: async () => {

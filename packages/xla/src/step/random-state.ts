@@ -17,9 +17,8 @@ export class RandomState {
     this.#buffers = scope(() => upload(device, from.view(layout.dtype), layout));
     return this.#buffers;
   }
-  /** A step has drawn. */
-  is(buffers: readonly DeviceBuffer[]): void {
-    this.#buffers = buffers;
+  /** A step has drawn: the buffers hold what came of it. */
+  drawn(): void {
     this.#state?.dispose();
     this.#state = null;
   }
@@ -40,11 +39,12 @@ export class RandomState {
       return into;
     }));
   }
-  /** Go on from what `state` was. */
-  load(state: Tensor): void {
+  /** Go on from what `state` was; null: as if nothing had drawn. */
+  load(state: Tensor | null): void {
+    const next = state === null ? null : keep(noGrad(() => state.clone().view("int64")));
     this.#free();
     this.#state?.dispose();
-    this.#state = keep(noGrad(() => state.clone().view("int64")));
+    this.#state = next;
   }
 
   /** Nothing stays on the device; `pulls`: what it is now stays known. */

@@ -79,10 +79,10 @@ export class Resident {
     }
   }
 
-  /** A program has written a region: these are its values now. */
-  wrote(at: number, buffers: readonly DeviceBuffer[]): void {
+  /** A program has written a region: its buffers hold the values of now. */
+  wrote(at: number): void {
     const region = this.#regions[at] as Region;
-    region.buffers = buffers;
+    if (region.isNewerOnDevice) return; // all are asleep already
     region.version = null;
     region.written = true;
     for (const member of this.#members) defer(member, this.#fetch);

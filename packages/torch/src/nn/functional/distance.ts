@@ -1,6 +1,7 @@
 /** Distances, products of two inputs, and classes as vectors. */
 import { byDefault, real, whole } from "../../kinds.js";
 import * as ops from "../../ops/index.js";
+import { isRecording } from "../../program/recorded-step.js";
 import { signature, type Call } from "../../signature.js";
 import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
@@ -101,5 +102,8 @@ export function oneHot(
   >
 ): Tensor {
   const { tensor, numClasses } = readOneHot(given);
+  // The operator looks at the classes first, which no recorded step can.
+  if (numClasses > 0 && isRecording())
+    return ops.arange(numClasses, { dtype: tensor.dtype, device: tensor.device }).eq(tensor.unsqueeze(-1)).long();
   return ops.oneHot(tensor, numClasses);
 }

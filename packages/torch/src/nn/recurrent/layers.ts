@@ -4,6 +4,7 @@ import { byDefault, either, oneOf, orNull, such } from "../../kinds.js";
 import { gru, lstm, rnnRelu, rnnTanh, zeros } from "../../ops/index.js";
 import type { OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";
+import { isRecording } from "../../program/recorded-step.js";
 import { isTensor } from "../../tensor/handle.js";
 import { tensorKind } from "../../tensor/kinds.js";
 import type { Tensor } from "../../tensor/tensor.js";
@@ -19,6 +20,18 @@ import {
   type ProjectedArguments,
   type RecurrentArguments,
 } from "./base.js";
+
+/** libtorch turns outputs with the batch first in place, which no recorded step can: they are turned here then. */
+const turnsHere = ({ batchFirst }: RNNBase): boolean => batchFirst && isRecording();
+function turned<Rest extends readonly Tensor[]>(
+  turns: boolean,
+  x: Tensor,
+  run: (x: Tensor) => readonly [output: Tensor, ...states: Rest],
+): readonly [output: Tensor, ...states: Rest] {
+  if (!turns) return run(x);
+  const [output, ...states] = run(x.transpose(0, 1));
+  return [output.transpose(0, 1), ...states];
+}
 
 type RestPositions = [bias?: boolean, batchFirst?: boolean, dropout?: number, bidirectional?: boolean];
 
@@ -115,9 +128,12 @@ abstract class Single extends Recurrent {
     const state = this.stateOf("hx", hx, batch, this.hiddenSize);
     const { bias, numLayers, dropout, training, bidirectional, operator } = this;
     const weights = this.flatWeights;
+    const turns = turnsHere(this);
     const [output, last] =
       batch.batchSizes === null
-        ? operator(batch.input, state, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
+        ? turned(turns, batch.input, (x) =>
+            operator(x, state, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst && !turns),
+          )
         : operator(batch.input, batch.batchSizes, state, weights, bias, numLayers, dropout, training, bidirectional);
     return [this.outputOf(output, batch), this.finalOf(last, batch)];
   }
@@ -237,9 +253,11 @@ export class LSTM extends Recurrent {
     const { batchSizes } = batch;
     // Projections are not oneDNN's, but operators one after the other, each as autocast has it.
     const run = this.projSize > 0 ? directly : withFallback;
+    const turns = turnsHere(this);
+    const batchFirst = this.batchFirst && !turns;
     const [output, h, c] = run(batch.input, states, this.flatWeights, (x, hc, weights) =>
       batchSizes === null
-        ? lstm(x, hc, weights, bias, numLayers, dropout, training, bidirectional, this.batchFirst)
+        ? turned(turns, x, (y) => lstm(y, hc, weights, bias, numLayers, dropout, training, bidirectional, batchFirst))
         : lstm(x, batchSizes, hc, weights, bias, numLayers, dropout, training, bidirectional),
     );
     return [this.outputOf(output, batch), [this.finalOf(h, batch), this.finalOf(c, batch)]];

@@ -3,6 +3,7 @@ import { ArgumentError } from "../../errors.js";
 import { byDefault, orNull, whole } from "../../kinds.js";
 import { full, zerosLike } from "../../ops/index.js";
 import type { OptionNames } from "../../options.js";
+import { isRecording } from "../../program/recorded-step.js";
 import { signature, type Call } from "../../signature.js";
 import type { DeviceLike } from "../../tensor/device.js";
 import type { DType } from "../../tensor/dtype.js";
@@ -42,9 +43,13 @@ export function generateSquareSubsequentMask(
   return full([sz, sz], -Infinity, { device, dtype }).triu(1);
 }
 
-/** Whether a mask is the causal one. Given as `isCausal`, that counts; else the mask is looked at, which waits for its device. */
+/**
+ * Whether a mask is the causal one. Given as `isCausal`, that counts; else the mask is looked at, which waits for its
+ * device, and not while a step is recorded: the mask itself hides the same positions.
+ */
 export function isCausalMask(mask: Tensor | null, isCausal: boolean | null, size: number): boolean {
   if (isCausal !== null || mask === null) return isCausal === true;
+  if (isRecording()) return false;
   if (mask.ndim !== 2 || mask.size(0) !== size || mask.size(1) !== size) return false;
   return (
     mask

@@ -1,0 +1,8 @@
+/** Training steps of programs that were moved from PyTorch: five by XLA beside five by libtorch. */
+import { test } from "node:test";
+import { isAsEager } from "./as-eager.js";
+import { fiveSteps } from "./five-steps.js";
+import { needsCpu } from "./harness.js";
+import { PORTS } from "./ports.js";
+
+for (const [name, task] of Object.entries(PORTS)) test(name, needsCpu, async () => isAsEager(await fiveSteps(task)));
