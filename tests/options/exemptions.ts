@@ -46,6 +46,10 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",
   ],
   [
+    /^cli\.(LightningCLI#(addArgumentsToParser|(before|after)\w+|configureOptimizers)|SaveConfigCallback#(setup|saveConfig))$/,
+    "Hooks of command lines, likewise.",
+  ],
+  [
     /^lightning\.LightningModule#(forward|\w+Step|configure\w+|\w+Dataloader|backward|optimizerZeroGrad|lossWeight)$|^lightning\.Lightning(Data)?Module#(prepareData|\w+Dataloader|transferBatchToDevice)$|^lightning\.ModelCheckpoint#(resolveDirectory|interruptedFile)$/,
     "Hooks of a module, likewise, and what hooks call.",
   ],

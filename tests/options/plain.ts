@@ -15,7 +15,10 @@ const NAMES: Readonly<Record<string, string>> = {
   "apex.Amp#":
     "run disableCasts preview scale begin settle unscale skipNext willSkip masterParams modelParams sync gradientOf setGradient stateDict loadStateDict dispose",
   "apex.LossScaler#": "update stateDict loadStateDict",
-  "cli.": "main",
+  "cli.": "main instantiateClass",
+  "cli.LightningArgumentParser#":
+    "addLightningClassArgs addOptimizerArgs addLrSchedulerArgs linkArguments setDefaults dump save",
+  "cli.LightningCLI#": "run instantiate",
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
     "Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +

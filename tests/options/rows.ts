@@ -10,6 +10,7 @@ import * as lightning from "@nbit/lightning";
 import { SGD8bit } from "@nbit/lowbit";
 import * as torch from "@nbit/torch";
 import { nn, ones, optim, type Tensor } from "@nbit/torch";
+import { LightningArgumentParser } from "nbit";
 import { LOGGING } from "./rows-logging.js";
 import { LOSSES } from "./rows-losses.js";
 import { UTILS } from "./rows-utils.js";
@@ -189,6 +190,10 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.useDeterministicAlgorithms": () => row(false),
   "torch.writeAtomically": () => row("nowhere/a", noop),
   "lightning.ApexPrecision": () => row(),
+  "cli.LightningArgumentParser": () => row(),
+  "cli.LightningArgumentParser#addArgument": () => of(new LightningArgumentParser(), "experiment"),
+  "cli.LightningCLI": () => row(null, null),
+  "cli.SaveConfigCallback": () => row(""),
   "lightning.CSVLogger": () => row("logs"),
   "lightning.EarlyStopping": () => row(),
   "lightning.Float8Precision": () => row(),

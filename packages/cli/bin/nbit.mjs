@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * The command. It lives in TypeScript (`src/main.ts`); `doctor` and `setup` have to work before that is compiled, or
+ * The command. It lives in TypeScript (`src/shell.ts`); `doctor` and `setup` have to work before that is compiled, or
  * when it cannot be, and then run from here.
  */
 import { existsSync } from "node:fs";
 
-const compiled = new URL("../dist/main.js", import.meta.url);
+const compiled = new URL("../dist/shell.js", import.meta.url);
 const args = process.argv.slice(2);
 
 const main = existsSync(compiled) ? await load() : null;
@@ -13,8 +13,8 @@ process.exitCode = main === null ? await withoutTypeScript(args) : await main(ar
 
 async function load() {
   try {
-    const { main } = await import(compiled.href);
-    return typeof main === "function" ? main : null;
+    const { shell } = await import(compiled.href);
+    return typeof shell === "function" ? shell : null;
   } catch (error) {
     // Compiled, but node_modules has gone since; or half compiled, when a disk was full.
     if (error.code === "ERR_MODULE_NOT_FOUND" || error instanceof SyntaxError) return null;

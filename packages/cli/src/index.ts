@@ -1,2 +1,6 @@
+/** nbit: the command, and command lines of programs of one's own. */
 export { main } from "./main.js";
-export type { Command } from "./command.js";
+export { LightningCLI, type LightningCLIOptions, type Subcommand } from "./program/lightning-cli.js";
+export { LightningArgumentParser, type ArgumentOptions, type ParserOptions } from "./program/argument-parser.js";
+export { SaveConfigCallback, type SaveConfigOptions } from "./program/save-config.js";
+export { instantiateClass } from "./classes/instantiate.js";

@@ -30,6 +30,9 @@ test("help lists every command; no command is help", async () => {
   const { status, stdout } = await nbit(["help"]);
   assert.equal(status, 0);
   for (const name of [
+    "init",
+    "clean",
+    "completion",
     "doctor",
     "setup",
     "fit",
@@ -49,13 +52,12 @@ test("help lists every command; no command is help", async () => {
 test("an unknown command or argument is refused with what is accepted", async () => {
   const command = await nbit(["docter"]);
   assert.equal(command.status, 2);
-  assert.match(
-    command.stderr,
-    /expected a command of doctor, setup, fit, validate, test, predict, explain, run, consolidate, xla, version, help\. Received: "docter"/,
-  );
-  const flag = await nbit(["doctor", "--yaml"]);
+  assert.equal(command.stderr, 'ERR_COMMAND: nbit: expected doctor. Received: "docter". `nbit help` lists them.\n');
+  const far = await nbit(["frobnicate"]);
+  assert.match(far.stderr, /^ERR_COMMAND: nbit: expected a command of init, fit, .*, help\. Received: "frobnicate"/);
+  const flag = await nbit(["doctor", "--jsn"]);
   assert.equal(flag.status, 2);
-  assert.match(flag.stderr, /expected no arguments but --json, --xla\. Received: --yaml/);
+  assert.match(flag.stderr, /^ERR_FLAG: nbit doctor: expected --json\. Received: --jsn/);
 });
 
 test("doctor finds this set-up whole and tells what every precision runs on", async () => {
@@ -90,4 +92,5 @@ test("doctor explains a LIBTORCH that is not one, and fails", async () => {
   assert.equal(status, 1);
   assert.match(stdout, /NBIT_LIBTORCH: LIBTORCH=\/nowhere is not a usable libtorch: no such folder\./);
   assert.match(stdout, /Fix: unset LIBTORCH/);
+  assert.match(stdout, /^One thing is missing or broken\.\n/);
 });

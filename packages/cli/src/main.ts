@@ -1,8 +1,12 @@
 import { SetupError } from "@nbit/native/setup";
-import { plainText, quoted } from "@nbit/torch/files";
+import { plainText } from "@nbit/torch/files";
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
-import { commands, help } from "./commands/index.js";
+import { isError } from "@nbit/torch/realm";
+import { readArguments } from "./arguments/read.js";
+import { unknownCommand } from "./commands/help.js";
+import { commands } from "./commands/index.js";
 import { CommandError } from "./errors.js";
+import { helpText } from "./help/text.js";
 
 /**
  * Runs one command of `nbit`.
@@ -14,23 +18,8 @@ import { CommandError } from "./errors.js";
 export async function main(args: readonly string[]): Promise<number> {
   atMost("main", arguments, 1);
   checkArguments("main", { args }, { args: kinds.listOf(kinds.text) });
-  const [name = "help", ...rest] = args;
-  const command = commands.get(ALIASES.get(name) ?? name);
-  if (command === undefined) {
-    console.error(`nbit: expected a command of ${[...commands.keys()].join(", ")}. Received: ${quoted(name)}.\n`);
-    await help.run([]);
-    return 2;
-  }
-  const unknown = rest.filter((arg) => !command.options.has(arg));
-  if (unknown.length > 0 && command.readsArguments !== true) {
-    const known = [...command.options.keys()];
-    console.error(
-      `nbit ${command.name}: expected ${known.length > 0 ? `no arguments but ${known.join(", ")}` : "no arguments"}. Received: ${plainText(unknown.join(" "))}.`,
-    );
-    return 2;
-  }
   try {
-    return await command.run(rest);
+    return await carryOut(args);
   } catch (error) {
     if (error instanceof SetupError) {
       console.error(plainText(error.message, "\n")); // begins with its code
@@ -43,12 +32,21 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
+async function carryOut([name = "help", ...rest]: readonly string[]): Promise<number> {
+  const command = commands.get(ALIASES.get(name) ?? name);
+  if (command === undefined) throw unknownCommand(name, commands.values());
+  const call = readArguments(command, rest);
+  if (!call.help) return command.run(call);
+  console.log((await command.help?.(call)) ?? helpText(command));
+  return 0;
+}
+
 /**
  * The code of an error that is about how the program was called or configured, where a stack would say nothing more;
  * else null.
  */
 function misused(error: unknown): string | null {
-  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return null;
+  if (!isError(error) || !("code" in error) || typeof error.code !== "string") return null;
   return error instanceof CommandError || error.name === "MisconfigurationError" ? error.code : null;
 }
 

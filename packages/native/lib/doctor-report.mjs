@@ -78,16 +78,34 @@ function precisions({ precisions: rows }) {
   return ["What each precision runs on", ...[heads, ...rows].map(line), ""];
 }
 
+/** What most people ask for, before all that it stands on. */
+function verdict({ problems, libtorch, gpus, cpu }) {
+  if (problems.length === 0) {
+    const [gpu] = gpus.devices;
+    const where =
+      gpu === undefined || !libtorch?.cuda
+        ? `the CPU, ${cpu.model}`
+        : `${plural(gpus.devices.length, "GPU")}, ${gpu.name}`;
+    return [`Everything is in place: libtorch ${libtorch?.version ?? ""} computes on ${where}.`, ""];
+  }
+  const what = problems.length === 1 ? "One thing is" : `${problems.length} things are`;
+  return [
+    `${what} missing or broken.`,
+    ...problems.flatMap(({ code, problem, fix }) => [`  ${code}: ${problem}`, `    Fix: ${fix}`]),
+    "",
+  ];
+}
+
 /** @param {import("./doctor.d.mts").DoctorReport} report */
 export function renderReport(report) {
-  const { problems } = report;
   return [
+    ...verdict(report),
     ...section("Software", software(report)),
     ...section("Where libtorch was looked for", places(report)),
     ...section("Processor", processor(report)),
     ...section("GPU", gpu(report)),
     ...precisions(report),
-    ...(problems.length === 0 ? ["Everything is in place."] : []),
-    ...problems.flatMap(({ code, problem, fix }) => [`${code}: ${problem}`, `  Fix: ${fix}`]),
-  ].join("\n");
+  ]
+    .join("\n")
+    .trimEnd();
 }

@@ -1,25 +1,40 @@
 import { examine, renderReport } from "@nbit/native/doctor";
 import { plainText } from "@nbit/torch/files";
 import { examinePlugins, type PluginReport } from "@nbit/xla/setup";
-import type { Command } from "../command.js";
+import { lastOf, type Command } from "../command.js";
 
 /**
  * Everything that matters for running here, and how to repair what is missing. Imports no addon before it has looked.
  */
 export const doctor: Command = {
   name: "doctor",
-  summary: "show Node.js, libtorch, processor, GPU, plugins of XLA's, and what each precision runs on",
-  options: new Map([
-    ["--json", "print the report as JSON"],
-    ["--xla", "train a small model on a TPU, or on XLA's device for CPUs, and compare with the host"],
-  ]),
-  async run(args) {
-    if (args.includes("--xla")) return tried(args.includes("--json"));
+  summary: "say whether everything is in place; show libtorch, processor, GPU, plugins, what each precision runs on",
+  usage: "[--json] [--xla]",
+  words: { most: 0, what: "flags alone" },
+  groups: [
+    {
+      title: "Flags",
+      flags: new Map([
+        ["json", { summary: "print the report as JSON", takes: ["switch"] }],
+        [
+          "xla",
+          {
+            summary: "train a small model on a TPU, or on XLA's device for CPUs, and compare with the host",
+            takes: ["switch"],
+          },
+        ],
+      ]),
+    },
+  ],
+  async run({ flags }) {
+    const given = lastOf(flags);
+    const asJson = given.get("json") === true;
+    if (given.get("xla") === true) return tried(asJson);
     const [report, plugins] = [await examine(), await examinePlugins()];
     console.log(
-      args.includes("--json")
+      asJson
         ? JSON.stringify({ ...report, xla: plugins }, null, 2)
-        : [...sectionOf(plugins), renderReport(report)].join("\n"),
+        : [renderReport(report), "", ...sectionOf(plugins)].join("\n").trimEnd(),
     );
     return report.problems.length === 0 ? 0 : 1;
   },

@@ -1,19 +1,23 @@
 import type { Command } from "../command.js";
+import { clean } from "./clean.js";
+import { completionOf } from "./completion.js";
 import { consolidate } from "./consolidate.js";
 import { doctor } from "./doctor.js";
 import { explain } from "./explain.js";
 import { helpOn } from "./help.js";
+import { init } from "./init.js";
 import { run } from "./launch.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
 import { version } from "./version.js";
 import { xla } from "./xla.js";
 
-const others = [doctor, setup, ...runCommands, explain, run, consolidate, xla, version];
-/** What is run when there is no command, or none of that name. */
+const completion = completionOf(() => [...commands.values()]);
+const others = [init, ...runCommands, explain, run, consolidate, xla, doctor, setup, clean, completion, version];
+/** What is run when there is no command. */
 export const help = helpOn(others);
 
-/** By name, in the order in which `nbit help` lists them. */
+/** The table: by name, in the order in which `nbit help` lists them. */
 export const commands: ReadonlyMap<string, Command> = new Map(
   [...others, help].map((command) => [command.name, command]),
 );

@@ -1,18 +1,32 @@
 import { existsSync } from "node:fs";
 import { SetupError, setupNative } from "@nbit/native/setup";
 import { setupXla } from "@nbit/xla/setup";
-import type { Command } from "../command.js";
+import { lastOf, type Command } from "../command.js";
 
 /** In a clone: dependencies, libtorch, addons, TypeScript. In an installed package: libtorch and addons. */
 export const setup: Command = {
   name: "setup",
   summary: "fetch libtorch and build what is missing; goes on where an interrupted run stopped",
-  options: new Map([
-    ["--xla", "also build the plugin that runs XLA programs on the CPU (fetches tensorflow-cpu, 0.3 GB)"],
-    ["--tpu", "also fetch libtpu, which compiles for TPUs and runs on them (0.2 GB)"],
-  ]),
-  async run(args) {
-    const plugins = { cpu: args.includes("--xla"), tpu: args.includes("--tpu") };
+  usage: "[--xla] [--tpu]",
+  words: { most: 0, what: "flags alone" },
+  groups: [
+    {
+      title: "Flags",
+      flags: new Map([
+        [
+          "xla",
+          {
+            summary: "also build the plugin that runs XLA programs on the CPU (fetches tensorflow-cpu, 0.3 GB)",
+            takes: ["switch"],
+          },
+        ],
+        ["tpu", { summary: "also fetch libtpu, which compiles for TPUs and runs on them (0.2 GB)", takes: ["switch"] }],
+      ]),
+    },
+  ],
+  async run({ flags }) {
+    const given = lastOf(flags);
+    const plugins = { cpu: given.get("xla") === true, tpu: given.get("tpu") === true };
     try {
       const clone = new URL("../../../../tools/setup.mjs", import.meta.url);
       if (existsSync(clone)) {

@@ -4,7 +4,9 @@ import type { Command } from "../command.js";
 export const version: Command = {
   name: "version",
   summary: "print the version of nbit",
-  options: new Map(),
+  usage: "",
+  words: { most: 0, what: "no arguments" },
+  groups: [],
   async run() {
     const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
     if (typeof manifest !== "object" || manifest === null || !("version" in manifest))

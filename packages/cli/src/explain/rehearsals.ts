@@ -1,11 +1,12 @@
 /** A program that runs up to its fit, to say what that would do. */
-import { pathToFileURL } from "node:url";
-import { Callback, seedEverything, Trainer, type TrainerOptions } from "@nbit/lightning";
+import { Callback } from "@nbit/lightning";
 import { AheadCompilation, rehearse, SILENT_FIT, type Rehearsal } from "@nbit/lightning/rehearsal";
+import { isClassOf } from "../classes/kinds.js";
 import { CommandError } from "../errors.js";
-import type { FlagValue } from "../run/flags.js";
+import { prepare, seedRun } from "../program/prepare.js";
+import { importModule } from "../run/import.js";
 import { loadProgram } from "../run/program.js";
-import { enableTypeScript, explainTypeScript } from "../run/typescript.js";
+import type { Settings } from "../settings/settle.js";
 
 export interface Asked {
   /** The file, absolute, and as it was given. */
@@ -13,26 +14,24 @@ export interface Asked {
   readonly file: string;
   /** The program's own. */
   readonly arguments: readonly string[];
-  readonly seed: number | null;
   /** What to compile for; null: say what the program's own Trainer does. */
   readonly topology: string | null;
   readonly plugin: string | null;
   readonly json: boolean;
-  /** Options that go before the program's own. */
-  readonly trainer: Readonly<Record<string, FlagValue>>;
+  /** What goes before the program's own. */
+  readonly settings: Settings;
 }
 /** As text and as data. */
 type Said = object;
 
 /** @throws what the program throws, what stands in the way of compiling, or {CommandError} `ERR_NO_FIT`. */
 export async function rehearsed(asked: Asked): Promise<Said> {
-  if (asked.seed !== null) seedEverything(asked.seed);
+  seedRun("explain", asked.settings);
   process.argv = [process.execPath, asked.path, ...asked.arguments];
-  if (asked.path.endsWith("ts")) await enableTypeScript("explain", asked.path);
   const rehearsal = rehearsalOf(asked);
   return new Promise<Said>((resolve, reject) => {
     rehearse({
-      options: (given) => rehearsal.options(Object.assign({ ...given }, asked.trainer)),
+      options: (given) => rehearsal.options({ ...given, ...Object.fromEntries(asked.settings.trainer) }),
       // A program that has said what it would do goes no further: its fit never ends.
       fit: (trainer, fit) => {
         rehearsal.say(trainer, fit).then(resolve, reject);
@@ -77,18 +76,20 @@ const OWN: Sayer = {
   },
 };
 
+const MODEL_NAMES = new Set(["model", "default"]);
+
 /** Import it: a program calls fit, or exports a model for which this does. */
-async function run(asked: Asked): Promise<void> {
-  let exported: object;
-  try {
-    exported = (await import(pathToFileURL(asked.path).href)) as object;
-  } catch (error) {
-    throw explainTypeScript("explain", error);
-  }
-  if (!("model" in exported) && !("default" in exported)) return; // what it has begun may call fit yet
-  const { model, trainer, loaders } = await loadProgram("explain", asked.path, asked.file);
-  const options: TrainerOptions = trainer;
-  await new Trainer(options).fit(model, { trainDataloaders: await loaders("trainDataloaders") });
+async function run({ path, file, settings }: Asked): Promise<void> {
+  const exported = await importModule("explain", path);
+  const isModule = Object.entries(exported).some(([name, value]) => MODEL_NAMES.has(name) || isClassOf("model", value));
+  if (!isModule) return; // what it has begun may call fit yet
+  const program = await loadProgram("explain", path, file, {
+    model: settings.parts.model.choice !== null,
+    data: settings.parts.data.choice !== null,
+  });
+  const { trainer, model, datamodule } = await prepare(settings, { command: "explain", file, ...program }, null);
+  if (datamodule !== null) await trainer.fit(model, { datamodule });
+  else await trainer.fit(model, { trainDataloaders: await program.loaders("trainDataloaders") });
 }
 
 function noFit({ file }: Asked): CommandError {

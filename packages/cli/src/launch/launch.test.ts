@@ -5,8 +5,11 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { readArguments } from "../arguments/read.js";
+import type { FlagValue } from "../command.js";
+import { run } from "../commands/launch.js";
 import { CommandError } from "../errors.js";
-import { parseRunFlags } from "./flags.js";
+import { launchOptions } from "./flags.js";
 
 const bin = fileURLToPath(new URL("../../bin/nbit.mjs", import.meta.url));
 const build = fileURLToPath(new URL("../../../../build", import.meta.url)); // inside the workspace, where @nbit/… is found
@@ -29,9 +32,20 @@ function nbit(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Res
   });
 }
 
+interface Parsed {
+  readonly help: boolean;
+  readonly script: string | null;
+  readonly args: readonly string[];
+  readonly options: Readonly<Record<string, FlagValue>>;
+}
+function parse(args: readonly string[], env: Readonly<Record<string, string | undefined>>): Parsed {
+  const call = readArguments(run, args);
+  return { help: call.help, script: call.words[0] ?? null, args: call.rest, options: launchOptions(call, env) };
+}
+
 test("flags before the script are its own, what comes after belongs to the script", () => {
   assert.deepEqual(
-    parseRunFlags(
+    parse(
       ["-n", "2", "--nnodes=3", "--node-rank", "1", "--master-addr", "a", "--quiet", "train.ts", "-n", "9", "--help"],
       {},
     ),
@@ -42,11 +56,13 @@ test("flags before the script are its own, what comes after belongs to the scrip
       options: { n: 2, nnodes: 3, nodeRank: 1, masterAddr: "a", quiet: true },
     },
   );
-  assert.deepEqual(
-    parseRunFlags(["--nproc_per_node", "2", "--max-restarts=1", "--log-dir=d", "--", "-x.js", "y"], {}),
-    { help: false, script: "-x.js", args: ["y"], options: { n: 2, maxRestarts: 1, logDir: "d" } },
-  );
-  assert.equal(parseRunFlags(["-h"], {}).help, true);
+  assert.deepEqual(parse(["--nproc_per_node", "2", "--max-restarts=1", "--log-dir=d", "--", "-x.js", "y"], {}), {
+    help: false,
+    script: "-x.js",
+    args: ["y"],
+    options: { n: 2, maxRestarts: 1, logDir: "d" },
+  });
+  assert.equal(parse(["-h"], {}).help, true);
 });
 
 test("torchrun's variables say what flags do not", () => {
@@ -58,7 +74,7 @@ test("torchrun's variables say what flags do not", () => {
     PET_MASTER_PORT: "1",
     PET_MAX_RESTARTS: "",
   };
-  assert.deepEqual(parseRunFlags(["-n", "2", "a.js"], env).options, {
+  assert.deepEqual(parse(["-n", "2", "a.js"], env).options, {
     n: 2,
     nnodes: 2,
     nodeRank: 1,
@@ -75,8 +91,8 @@ test("Kubernetes' variables for a single pod say nothing that matters", () => {
     PET_MASTER_ADDR: "m",
     PET_MASTER_PORT: "1",
   };
-  assert.deepEqual(parseRunFlags(["a.js"], env).options, { nnodes: 1, nodeRank: 0 });
-  assert.deepEqual(parseRunFlags(["-n", "2", "--nnodes=2", "a.js"], { ...env, PET_NNODES: "1:4" }).options, {
+  assert.deepEqual(parse(["a.js"], env).options, { nnodes: 1, nodeRank: 0 });
+  assert.deepEqual(parse(["-n", "2", "--nnodes=2", "a.js"], { ...env, PET_NNODES: "1:4" }).options, {
     n: 2,
     nnodes: 2,
     nodeRank: 0,
@@ -96,17 +112,17 @@ for (const [args, code, message] of [
     "ERR_FLAG",
     "nbit run: expected --node-rank. Received: --node-ranks. `nbit run --help` lists them; flags of the script come after it.",
   ],
-  [["-n", "two"], "ERR_FLAG_VALUE", 'nbit run: expected -n to be a whole number. Received: "two".'],
+  [["-n", "two"], "ERR_FLAG_VALUE", 'nbit run: expected -n to be a number. Received: "two".'],
   [
     ["--nnodes"],
     "ERR_FLAG_VALUE",
-    "nbit run: expected a value after --nnodes (machines; default: 1). Received: the end of the line.",
+    "nbit run: expected a value after --nnodes (machines). Received: the end of the line.",
   ],
   [["--quiet=1"], "ERR_FLAG_VALUE", 'nbit run: expected --quiet to be true or false. Received: "1".'],
 ] as const)
   test(`run ${args.join(" ")} is refused`, () => {
     assert.throws(
-      () => parseRunFlags(args, {}),
+      () => parse(args, {}),
       (error: unknown) => error instanceof CommandError && error.code === code && error.message === message,
     );
   });

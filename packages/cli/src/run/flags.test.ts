@@ -1,14 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Trainer } from "@nbit/lightning";
+import { Trainer, type TrainerOptions } from "@nbit/lightning";
 import { TRAINER_OPTIONS, type FlagKind } from "@nbit/lightning/options";
-import { flagLines, parseFlags, type FlagValue } from "./flags.js";
+import { readArguments } from "../arguments/read.js";
+import { flagsOf, type FlagValue } from "../command.js";
+import { commands } from "../commands/index.js";
+import { trainerGroups } from "./flags.js";
+import { settingsOf } from "./settings.js";
 
 /** A Trainer that shows its options. */
 class Shown extends Trainer {
   option(name: string): unknown {
     return { ...this.resolved }[name as keyof typeof this.resolved];
   }
+}
+const fit = commands.get("fit") ?? assert.fail("no fit");
+function options(args: readonly string[], env: Readonly<Record<string, string>> = {}): TrainerOptions {
+  return Object.fromEntries(settingsOf(readArguments(fit, args), env).trainer);
 }
 
 /** What an option that takes text may be, and flags that it needs beside it. */
@@ -39,32 +47,41 @@ const SAMPLES: Readonly<Record<FlagKind, (name: string, standard: unknown) => Fl
 };
 
 const base = ["--accelerator=cpu", "--logger=false", "--enableCheckpointing=false"];
-const standards = new Shown(parseFlags("fit", base).trainer);
+const standards = new Shown(options(base));
+const variable = (name: string): string =>
+  `NBIT_FIT__TRAINER__${name.replaceAll(/[A-Z]/g, (c) => `_${c}`).toUpperCase()}`;
 
 for (const [name, { flag, default: standard }] of Object.entries(TRAINER_OPTIONS)) {
   for (const kind of flag ?? [])
-    test(`--${name} (${kind}) is listed, read, and reaches the Trainer`, () => {
-      assert.equal(flagLines().filter((line) => line.startsWith(`  --${name} `)).length, 1);
+    test(`--${name} (${kind}) is listed, read in every way, and reaches the Trainer`, () => {
+      assert.equal(trainerGroups().filter(({ flags }) => flags.has(name)).length, 1);
       const value = SAMPLES[kind](name, standard);
-      const beside = TEXTS[name]?.slice(1) ?? [];
-      const { trainer } = parseFlags("fit", [...base, ...beside, `--${name}`, String(value)]);
-      assert.equal(trainer[name], value);
-      const reached = new Shown(trainer).option(name);
-      assert.deepEqual(
-        reached,
-        new Shown({ ...parseFlags("fit", [...base, ...beside]).trainer, [name]: value }).option(name),
-      );
-      if (value !== standard && !base.includes(`--${name}=${String(value)}`))
-        assert.notDeepEqual(reached, standards.option(name));
+      const beside = [...base.filter((each) => !each.startsWith(`--${name}=`)), ...(TEXTS[name]?.slice(1) ?? [])];
+      const given = options([...beside, `--${name}`, String(value)]);
+      assert.equal({ ...given }[name as keyof TrainerOptions], value);
+      assert.deepEqual(options([...beside, `--trainer.${name}=${String(value)}`]), given);
+      assert.deepEqual(options(beside, { [variable(name)]: String(value) }), given);
+      const reached = new Shown(given).option(name);
+      assert.deepEqual(reached, new Shown({ ...options(beside), [name]: value }).option(name));
+      if (value !== standard && beside.length === base.length) assert.notDeepEqual(reached, standards.option(name));
     });
 }
 
-test("what only a program can give is no flag", () => {
-  const hidden = Object.entries(TRAINER_OPTIONS).flatMap(([name, { flag }]) => (flag === null ? [name] : []));
-  assert.deepEqual(hidden, ["plugins", "callbacks", "activationCheckpointing"]);
+test("every option that a word or a class's name can express is a flag in one group; of others there is none", () => {
+  const flags = flagsOf(fit);
+  const hidden = Object.entries(TRAINER_OPTIONS).flatMap(([name, { flag }]) =>
+    flag === null && name !== "callbacks" ? [name] : [],
+  );
   for (const name of hidden) {
-    assert.throws(() => parseFlags("fit", [`--${name}=x`]), { code: "ERR_FLAG" });
-    assert.ok(!flagLines().some((line) => line.includes(`--${name} `)), name);
+    assert.throws(() => readArguments(fit, [`--${name}=x`]), { code: "ERR_FLAG" });
+    assert.throws(() => options([`--trainer.${name}=x`]), { code: "ERR_FLAG_VALUE" });
   }
-  assert.equal(flagLines().length, Object.keys(TRAINER_OPTIONS).length - hidden.length + 2);
+  const listed = trainerGroups().flatMap((group) => [...group.flags.keys()]);
+  assert.deepEqual(
+    listed.toSorted(),
+    Object.keys(TRAINER_OPTIONS)
+      .filter((name) => !hidden.includes(name))
+      .toSorted(),
+  );
+  for (const name of listed) assert.ok(flags.has(name), name);
 });

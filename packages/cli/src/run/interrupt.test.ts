@@ -111,7 +111,7 @@ for (const [signal, status, says] of SIGNALS)
     const from = Number(/^from (\d+)$/m.exec(resumed.stdout)?.[1]);
     assert.ok(from >= 3, resumed.stdout);
     assert.match(resumed.stdout, new RegExp(`^steps ${from + 1}$`, "m"));
-    rmSync(checkpoint);
+    rmSync(join(folder, "checkpoints"), { recursive: true }); // --ckptPath=last would find what is left
   });
 
 test("a run whose terminal is gone ends in order all the same", async () => {
@@ -126,7 +126,7 @@ test("a run whose terminal is gone ends in order all the same", async () => {
   });
   const checkpoint = join(folder, "checkpoints", "interrupted.ckpt");
   assert.deepEqual([ended.status, ended.signal, existsSync(checkpoint)], [129, null, true]);
-  rmSync(checkpoint);
+  rmSync(join(folder, "checkpoints"), { recursive: true });
 });
 
 for (const [then] of SIGNALS)

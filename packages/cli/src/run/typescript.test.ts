@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -79,6 +79,10 @@ test("without the typescript package, what Node.js cannot run by itself is ERR_T
     cpSync(join(root, "packages/cli", part), join(modules, "nbit", part), { recursive: true });
   for (const name of ["native", "torch", "apex", "lowbit", "xla", "lightning", "dashboard"])
     symlinkSync(join(root, "packages", name), join(modules, "@nbit", name), "dir");
+  for (const name of ["yaml", "string-width"]) {
+    const own = join(root, "packages/cli/node_modules", name);
+    symlinkSync(existsSync(own) ? own : join(root, "node_modules", name), join(modules, name), "dir");
+  }
   writeFileSync(join(outside, "enum.mts"), ENUM);
   const { status, stderr } = await run(join(modules, "nbit/bin/nbit.mjs"), outside, "enum.mts");
   assert.equal(status, 2, stderr);

@@ -352,12 +352,14 @@ export class ModelCheckpoint extends Callback {
     this.#deferred = saved.deferred ?? false;
     this.#lastDue = this.#options.saveLast && (saved.lastDue ?? false);
     if (state.dirpath !== this.dirpath) {
-      warn(
-        "WARN_CHECKPOINT_FOLDER",
-        plainText(
-          `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${String(this.dirpath)}; of the earlier checkpoints only the best one's path is remembered.`,
-        ),
-      );
+      // Evaluation has no folder, and saves nothing.
+      if (this.dirpath !== null)
+        warn(
+          "WARN_CHECKPOINT_FOLDER",
+          plainText(
+            `ModelCheckpoint: the folder has changed from ${String(state.dirpath)} to ${this.dirpath}; of the earlier checkpoints only the best one's path is remembered.`,
+          ),
+        );
       return;
     }
     this.#own.inherit(saved.writers);
