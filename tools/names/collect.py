@@ -1,6 +1,8 @@
 """Prints PyTorch's public names as JSON, by namespace: what tools/names.mjs looks up in nbit. Needs PyTorch alone."""
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import types
@@ -69,6 +71,15 @@ def arguments(cls):
     return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
+def tensorboard():
+    """Read, and not imported, which would need TensorBoard."""
+    folder = importlib.util.find_spec("torch.utils").submodule_search_locations[0]
+    with open(f"{folder}/tensorboard/writer.py", encoding="utf8") as file:
+        (writer,) = [n for n in ast.parse(file.read()).body if isinstance(n, ast.ClassDef) and n.name == "SummaryWriter"]
+    methods = [n.name for n in writer.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
+    return ["FileWriter", "RecordWriter", "SummaryWriter"], sorted(methods)
+
+
 UTILS = ["backend_registration", "collect_env", "cpp_extension", "dlpack", "hooks", "module_tracker", "weak"]
 
 
@@ -107,6 +118,7 @@ def main():
             full = f"{path}.{name}" if path and path != "fusion" else name
             if full not in utils:
                 utils.append(full)
+    writer, writer_methods = tensorboard()
     spaces = {
         "nn": classes(nn),
         "nn.functional": functions(nn.functional),
@@ -118,6 +130,8 @@ def main():
         "nn.modules.module": [n for n in functions(nn.modules.module) if n.startswith("register_module_")],
         "func": own("func"),
         "utils": utils_names(),
+        "utils.tensorboard": writer,
+        "utils.tensorboard.SummaryWriter.prototype": writer_methods,
         "utils.data": own("utils.data"),
         "utils.checkpoint": own("utils.checkpoint"),
         "amp": sorted(n for n in dir(torch.amp) if not n.startswith("_") and callable(getattr(torch.amp, n))),
