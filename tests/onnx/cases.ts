@@ -1,5 +1,17 @@
 /** Models of every layer, with inputs, for ONNX: written by write.ts, run by check.py, and looked at by export.test.ts. */
-import { arange, cat, manualSeed, nn, rand, randn, tensor, type DType, type onnx, type Tensor } from "@nbit/torch";
+import {
+  arange,
+  cat,
+  manualSeed,
+  nn,
+  rand,
+  randint,
+  randn,
+  tensor,
+  type DType,
+  type onnx,
+  type Tensor,
+} from "@nbit/torch";
 
 export interface Case {
   readonly name: string;
@@ -427,9 +439,63 @@ const functions: readonly Case[] = [
   })),
 ];
 
+const labels = (classes: number, ...shape: number[]): Tensor => randint(0, classes, shape);
+const of = (...shape: number[]): Tensor => randn(shape);
+type Loss = readonly [name: string, model: () => nn.Module, inputs: () => readonly Tensor[]];
+const losses: readonly Loss[] = [
+  ["MSELoss", () => new nn.MSELoss(), () => [of(2, 3), of(2, 3)]],
+  ["MSELoss, sum", () => new nn.MSELoss({ reduction: "sum" }), () => [of(2, 3), of(2, 3)]],
+  ["L1Loss, none", () => new nn.L1Loss({ reduction: "none" }), () => [of(2, 3), of(2, 3)]],
+  ["SmoothL1Loss", () => new nn.SmoothL1Loss({ beta: 0.5 }), () => [of(2, 3), of(2, 3)]],
+  ["HuberLoss", () => new nn.HuberLoss({ delta: 0.7 }), () => [of(2, 3), of(2, 3)]],
+  ["BCELoss", () => new nn.BCELoss({ weight: tensor([1, 2, 0.5]) }), () => [rand([2, 3]), rand([2, 3])]],
+  ["BCEWithLogitsLoss", () => new nn.BCEWithLogitsLoss(), () => [of(2, 3).mul(50), rand([2, 3])]],
+  [
+    "BCEWithLogitsLoss, weights",
+    () => new nn.BCEWithLogitsLoss({ weight: tensor([1, 2, 0.5]), posWeight: tensor([3, 1, 0.5]) }),
+    () => [of(2, 3), rand([2, 3])],
+  ],
+  [
+    "KLDivLoss",
+    () => new nn.KLDivLoss({ reduction: "batchmean" }),
+    () => [of(2, 3).logSoftmax(1), of(2, 3).softmax(1)],
+  ],
+  [
+    "KLDivLoss, logarithms",
+    () => new nn.KLDivLoss({ reduction: "sum", logTarget: true }),
+    () => [of(2, 3).logSoftmax(1), of(2, 3).logSoftmax(1)],
+  ],
+  ["SoftMarginLoss", () => new nn.SoftMarginLoss(), () => [of(2, 3), of(2, 3).sign()]],
+  ["NLLLoss", () => new nn.NLLLoss(), () => [of(4, 5).logSoftmax(1), labels(5, 4)]],
+  [
+    "NLLLoss, images",
+    () => new nn.NLLLoss({ weight: tensor([1, 2, 0.5]), ignoreIndex: 1 }),
+    () => [of(2, 3, 4, 4).logSoftmax(1), labels(3, 2, 4, 4)],
+  ],
+  ["CrossEntropyLoss", () => new nn.CrossEntropyLoss(), () => [of(4, 5), labels(5, 4)]],
+  [
+    "CrossEntropyLoss, weights",
+    () => new nn.CrossEntropyLoss({ weight: tensor([1, 2, 0.5, 1, 3]), ignoreIndex: 2, reduction: "sum" }),
+    () => [of(4, 5), labels(5, 4)],
+  ],
+  [
+    "CrossEntropyLoss, images",
+    () => new nn.CrossEntropyLoss({ reduction: "none" }),
+    () => [of(2, 3, 4), labels(3, 2, 4)],
+  ],
+  ["PoissonNLLLoss", () => new nn.PoissonNLLLoss(), () => [of(2, 3), rand([2, 3])]],
+  ["GaussianNLLLoss", () => new nn.GaussianNLLLoss(), () => [of(2, 3), of(2, 3), rand([2, 3]).add(0.1)]],
+  ["HingeEmbeddingLoss", () => new nn.HingeEmbeddingLoss(), () => [of(2, 3), of(2, 3).sign()]],
+  ["MarginRankingLoss", () => new nn.MarginRankingLoss({ margin: 0.1 }), () => [of(4), of(4), of(4).sign()]],
+  ["CosineEmbeddingLoss", () => new nn.CosineEmbeddingLoss(), () => [of(3, 4), of(3, 4), of(3).sign()]],
+  ["TripletMarginLoss", () => new nn.TripletMarginLoss(), () => [of(3, 4), of(3, 4), of(3, 4)]],
+  ["TripletMarginWithDistanceLoss", () => new nn.TripletMarginWithDistanceLoss(), () => [of(3, 4), of(3, 4), of(3, 4)]],
+  ["MultiLabelSoftMarginLoss", () => new nn.MultiLabelSoftMarginLoss(), () => [of(3, 4), labels(2, 3, 4).float()]],
+];
 export const CASES: readonly Case[] = [
   ...layers.map(([name, model, inputs]): Case => ({ name, model, inputs, dynamicAxes: BATCH })),
   ...functions,
+  ...losses.map(([name, model, inputs]): Case => ({ name, model, inputs })),
 ];
 
 /** The model and its inputs, always the same; in evaluation, with running statistics that are no longer those of the beginning. */

@@ -163,6 +163,14 @@ void describe("onnx.export", () => {
   void it("refuses an operator without a translation, with its line", () => {
     refused((t) => t.erfinv(), "ONNX_OPERATOR", /translated to ONNX, for erfinv\..*export\.test\.ts:\d+/);
     refused((t) => t.at(t.gt(0)), "ONNX_OPERATOR", /not masks, for index\./);
+    const target = tensor([1, 2], { dtype: "int64" });
+    refused(
+      (t) => nn.functional.crossEntropy(t, target, { labelSmoothing: 0.1 }),
+      "ONNX_OPERATOR",
+      /labelSmoothing of 0, for cross_entropy_loss/,
+    );
+    refused((t) => nn.functional.crossEntropy(t, t), "ONNX_OPERATOR", /class indices: shares of classes/);
+    refused((t) => nn.functional.multiMarginLoss(t, target), "ONNX_OPERATOR", /for multi_margin_loss/);
   });
 
   void it("refuses what a graph cannot say", () => {

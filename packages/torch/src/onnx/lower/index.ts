@@ -4,6 +4,7 @@ import { activation } from "./activation.js";
 import { attentions } from "./attention.js";
 import { convolutions } from "./convolution.js";
 import { indexing } from "./indexing.js";
+import { losses } from "./losses.js";
 import { normalisation } from "./normalisation.js";
 import { pointwise } from "./pointwise.js";
 import { pooling } from "./pooling.js";
@@ -27,5 +28,6 @@ export const LOWERINGS: ReadonlyMap<string, Lowering> = new Map(
     resizing,
     attentions,
     recurrent,
+    losses,
   ].flatMap((family) => Object.entries(family)),
 );

@@ -51,6 +51,11 @@ const squeeze: Lowering = (o) => {
 };
 const unsqueeze: Lowering = (o) => o.g.unsqueeze(first(o).name, [o.dim("dim", first(o).shape.length + 1)]);
 const expand: Lowering = (o) => o.node("Expand", [first(o).name, o.vector(o.out.sizes)]);
+const broadcast: Lowering = (o) =>
+  o.tensors("tensors").map((t, i) => {
+    const { sizes } = o.results[i] ?? o.refuse("a tensor for each");
+    return o.node("Expand", [t.name, o.vector(sizes)]);
+  });
 const repeat: Lowering = (o) => {
   const input = first(o);
   const counts = o.sizes("repeats");
@@ -220,6 +225,7 @@ export const shapes: Readonly<Record<string, Lowering>> = {
   squeeze,
   unsqueeze,
   expand,
+  broadcast_tensors: broadcast,
   expand_as: expand,
   broadcast_to: expand,
   repeat,
