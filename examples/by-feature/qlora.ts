@@ -2,7 +2,7 @@
  * Fine-tune a trained network whose weights are frozen in 4 bits: only low-rank adapters learn, and only they are
  * saved.
  */
-import { LightningModule, Trainer, type Checkpoint } from "@nbit/lightning";
+import { LightningModule, Trainer, type CheckpointContents } from "@nbit/lightning";
 import { addLora, loraParameters, loraStateDict, mergeLora, quantizeWeights, weightMemory } from "@nbit/lowbit";
 import { keep, nn, optim, randn, saveCheckpoint, scope, seedEverything, type Tensor } from "@nbit/torch";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
@@ -30,7 +30,7 @@ class Net extends LightningModule {
   override configureOptimizers() {
     return new optim.AdamW(this.learning, { lr: 3e-3 });
   }
-  override onSaveCheckpoint(checkpoint: Checkpoint): void {
+  override onSaveCheckpoint(checkpoint: CheckpointContents): void {
     const adapters = loraStateDict(this);
     if (adapters.size > 0) checkpoint.stateDict = Object.fromEntries(adapters);
   }

@@ -1,7 +1,7 @@
 /** Where each process has a share, a resume reads of a checkpoint what that process needs, and no more. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { Callback, FSDPStrategy, type Checkpoint, type Trainer, type TrainerOptions } from "@nbit/lightning";
+import { Callback, FSDPStrategy, type CheckpointContents, type Trainer, type TrainerOptions } from "@nbit/lightning";
 import { device, SafetensorsFile } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
@@ -36,7 +36,7 @@ async function bytesRead(work: () => Promise<unknown>): Promise<Record<string, n
 
 class SeesAll extends Net {
   states: readonly unknown[] = [];
-  override onLoadCheckpoint({ optimizerStates }: Checkpoint): void {
+  override onLoadCheckpoint({ optimizerStates }: CheckpointContents): void {
     const { state } = (optimizerStates?.[0] ?? {}) as {
       state: Record<string, Record<string, { sum(): { item(): number } }>>;
     };

@@ -13,6 +13,7 @@ const packages = readdirSync(join(root, "packages"));
 const guides = [
   "README.md",
   "docs/getting-started.md",
+  "docs/callbacks.md",
   "docs/compatibility.md",
   "docs/memory-model.md",
   "docs/recorded-steps.md",

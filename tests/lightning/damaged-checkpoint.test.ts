@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { EarlyStopping, LightningModule, Timer, Trainer, type Checkpoint } from "@nbit/lightning";
+import { EarlyStopping, LightningModule, Timer, Trainer, type CheckpointContents } from "@nbit/lightning";
 import {
   DataLoader,
   getRngState,
@@ -73,7 +73,7 @@ async function makeCheckpoint(path: string): Promise<void> {
 }
 
 const squaresBelowZero = { step: 1, expAvg: zeros([2, 2]), expAvgSq: ones([2, 2]).neg() };
-const DAMAGE: Readonly<Record<string, (c: Loose & Checkpoint) => void>> = {
+const DAMAGE: Readonly<Record<string, (c: Loose & CheckpointContents) => void>> = {
   "an epoch that is NaN": (c) => {
     Object.assign(c["loops"]!["progress"]!, { epoch: NaN });
   },
@@ -169,7 +169,7 @@ test("a damaged checkpoint is refused before anything of it is applied", async (
     random: getRngState().tolist(),
   };
   for (const [what, damage] of Object.entries(DAMAGE)) {
-    const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;
+    const checkpoint = loadCheckpoint(path) as Loose & CheckpointContents;
     damage(checkpoint);
     const bad = join(folder, "bad.ckpt");
     saveCheckpoint(bad, checkpoint);
@@ -207,7 +207,7 @@ test("a damaged checkpoint is refused before anything of it is applied", async (
 test("the error names the file and the part", async () => {
   const [path, bad] = [join(folder, "b.ckpt"), join(folder, "bad-b.ckpt")];
   await makeCheckpoint(path);
-  const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;
+  const checkpoint = loadCheckpoint(path) as Loose & CheckpointContents;
   DAMAGE["an epoch that is NaN"]?.(checkpoint);
   saveCheckpoint(bad, checkpoint);
   await assert.rejects(fit(new Net(), 6, [], bad), {
@@ -220,7 +220,7 @@ test("the error names the file and the part", async () => {
 test("the error about an optimizer's state names the parameter", async () => {
   const [path, bad] = [join(folder, "c.ckpt"), join(folder, "bad-c.ckpt")];
   await makeCheckpoint(path);
-  const checkpoint = loadCheckpoint(path) as Loose & Checkpoint;
+  const checkpoint = loadCheckpoint(path) as Loose & CheckpointContents;
   DAMAGE["averages of squares below zero"]?.(checkpoint);
   saveCheckpoint(bad, checkpoint);
   await assert.rejects(fit(new Net(), 6, [], bad), {

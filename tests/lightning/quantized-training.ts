@@ -3,7 +3,13 @@
  * GPU.
  */
 import assert from "node:assert/strict";
-import { LightningModule, QuantizedPrecision, Trainer, type Checkpoint, type TrainerOptions } from "@nbit/lightning";
+import {
+  LightningModule,
+  QuantizedPrecision,
+  Trainer,
+  type CheckpointContents,
+  type TrainerOptions,
+} from "@nbit/lightning";
 import {
   addLora,
   loraParameters,
@@ -40,7 +46,7 @@ export class Tuned extends LightningModule {
   override configureOptimizers(): optim.Optimizer {
     return new optim.AdamW(loraParameters(this), { lr: 1e-2 });
   }
-  override onSaveCheckpoint(checkpoint: Checkpoint): void {
+  override onSaveCheckpoint(checkpoint: CheckpointContents): void {
     if (this.small) checkpoint.stateDict = Object.fromEntries(loraStateDict(this));
   }
 }

@@ -9,7 +9,7 @@ export const isInternal = (path: string): boolean =>
 /** What may be given more than it declares, and why. */
 export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   [
-    /Error$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
+    /(Error|Exception)$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
     "Errors, and what is called while one is made: a check there would hide the error.",
   ],
   [
@@ -42,7 +42,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   [/^torch\.nn\.Transformer\w+#(feedForward|packs)$/, "Protected: for subclasses, and what calls these."],
   [/^torch\.nn\.(Module(List|Dict)|Parameter(List|Dict)|RNNBase)#forward$/, "They refuse every call."],
   [
-    /^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict)$/,
+    /^lightning\.\w+#(on[A-Z]\w*|setup|teardown|stateDict|loadStateDict|freezeBeforeTraining|finetuneFunction|writeOn\w+|shouldUpdate|filterParametersToPrune)$|^lightning\.\w+Finder#search$/,
     "Hooks of callbacks, loggers and precisions: the Trainer calls them with all that there is, and an implementation declares what it needs.",
   ],
   [

@@ -29,16 +29,42 @@ export type {
 export { InterruptError, MisconfigurationError } from "./errors.js";
 
 export { Callback } from "./callbacks/callback.js";
+export { BackboneFinetuning } from "./callbacks/backbone-finetuning.js";
+export type { BackboneFinetuningOptions } from "./callbacks/backbone-finetuning.js";
+export { BaseFinetuning } from "./callbacks/base-finetuning.js";
+export type {
+  FilterParamsArguments,
+  FreezeArguments,
+  Modules,
+  UnfreezeArguments,
+} from "./callbacks/base-finetuning.js";
+export { BatchSizeFinder } from "./callbacks/batch-size-finder.js";
+export type { BatchSizeFinderOptions } from "./callbacks/batch-size-finder.js";
+export { Checkpoint } from "./callbacks/checkpoint.js";
 export { EarlyStopping } from "./callbacks/early-stopping.js";
 export type { EarlyStoppingOptions, StoppingReason } from "./callbacks/early-stopping.js";
+export { EMAWeightAveraging } from "./callbacks/ema-weight-averaging.js";
+export type { EMAWeightAveragingOptions } from "./callbacks/ema-weight-averaging.js";
 export { GradientAccumulationScheduler } from "./callbacks/gradient-accumulation-scheduler.js";
+export { LambdaCallback } from "./callbacks/lambda-callback.js";
+export type { LambdaCallbackHooks } from "./callbacks/lambda-callback.js";
+export { LearningRateFinder } from "./callbacks/learning-rate-finder.js";
+export type { LearningRateFinderOptions } from "./callbacks/learning-rate-finder.js";
 export { LearningRateMonitor } from "./callbacks/learning-rate-monitor.js";
 export type { LearningRateMonitorOptions } from "./callbacks/learning-rate-monitor.js";
 export { DeviceStatsMonitor } from "./callbacks/device-stats-monitor.js";
 export type { DeviceStats } from "./callbacks/device-stats-monitor.js";
 export { LossScaleMonitor } from "./callbacks/loss-scale-monitor.js";
 export type { LossScaleMonitorOptions, Overflow } from "./callbacks/loss-scale-monitor.js";
+export { ModelPruning } from "./callbacks/model-pruning.js";
+export type { ModelPruningOptions, PruningAmount } from "./callbacks/model-pruning.js";
+export type { PrunedPlace } from "./callbacks/pruned-parameters.js";
+export type { PruningClass } from "./callbacks/pruning-functions.js";
 export { ModelSummary, Summary, summarize } from "./callbacks/model-summary.js";
+export { OnExceptionCheckpoint } from "./callbacks/on-exception-checkpoint.js";
+export type { OnExceptionCheckpointOptions } from "./callbacks/on-exception-checkpoint.js";
+export { BasePredictionWriter } from "./callbacks/prediction-writer.js";
+export type { BasePredictionWriterOptions, WriteInterval } from "./callbacks/prediction-writer.js";
 export { PrecisionLint, PrecisionLintError } from "./callbacks/precision-lint.js";
 export type { PrecisionLintOptions } from "./callbacks/precision-lint.js";
 export type { LintCode, LintFinding } from "./diagnostics/lint.js";
@@ -46,13 +72,26 @@ export { PrecisionReport } from "./callbacks/precision-report.js";
 export type { PrecisionReportOptions } from "./callbacks/precision-report.js";
 export { ProgressBar } from "./callbacks/progress-bar.js";
 export type { ProgressBarOptions } from "./callbacks/progress-bar.js";
+export { RichModelSummary } from "./callbacks/rich-model-summary.js";
+export { RichProgressBar } from "./callbacks/rich-progress-bar.js";
+export { SpikeDetection, TrainingSpikeException } from "./callbacks/spike-detection.js";
+export type { SpikeDetectionOptions } from "./callbacks/spike-detection.js";
+export { StochasticWeightAveraging } from "./callbacks/stochastic-weight-averaging.js";
+export type { StochasticWeightAveragingOptions } from "./callbacks/stochastic-weight-averaging.js";
+export { TQDMProgressBar } from "./callbacks/tqdm-progress-bar.js";
+export { WeightAveraging } from "./callbacks/weight-averaging.js";
+export type { WeightAveragingOptions } from "./callbacks/weight-averaging.js";
+export { Tuner } from "./tuner/tuner.js";
+export type { LrFindOptions, ScaleBatchSizeOptions } from "./tuner/tuner.js";
+export { LRFinder } from "./tuner/lr-finder.js";
+export type { LRFinderMode, PlotOptions, SuggestionOptions } from "./tuner/lr-finder.js";
 export { RunLog } from "./callbacks/run-log.js";
 export type { RunLogOptions } from "./callbacks/run-log.js";
 export { Timer } from "./callbacks/timer.js";
 export type { TimerOptions } from "./callbacks/timer.js";
 
 export { readCheckpoint, writeCheckpoint, type SaveCheckpointOptions } from "./checkpoint/file.js";
-export type { Checkpoint, DatamoduleState, LoopsState } from "./checkpoint/format.js";
+export type { Checkpoint as CheckpointContents, DatamoduleState, LoopsState } from "./checkpoint/format.js";
 export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 export type { ModelCheckpointOptions } from "./checkpoint/model-checkpoint-options.js";
 

@@ -27,6 +27,7 @@ import type { GraphedStep } from "./loops/graphed-step.js";
 import type { FitLoop } from "./loops/fit.js";
 import { LightningOptimizer } from "./loops/lightning-optimizer.js";
 import type { LRSchedulerConfig } from "./loops/optimizer-configuration.js";
+import type { SchedulerStepper } from "./loops/schedulers.js";
 import type { StepReplays } from "./loops/step-replays.js";
 import type { PredictLoop } from "./loops/predict.js";
 import type { FitProgress } from "./loops/progress.js";
@@ -43,6 +44,7 @@ import { StopVotes, type Wish } from "./ranks/stop-votes.js";
 import type { Collectives, Strategy } from "./strategies/strategy.js";
 import type { TrainerView } from "./trainer-view.js";
 import type { ResolvedOptions } from "./resolve-options.js";
+import type { Trial } from "./tuner/trial.js";
 import type { RunningStage, TrainerFn, TrainerStatus } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 
@@ -57,6 +59,7 @@ export interface FitParts {
   readonly replays: StepReplays | null;
   readonly graph: GraphedStep | null;
   readonly compiled: CompiledSteps | null;
+  readonly schedulers: SchedulerStepper;
   readonly loop: FitLoop;
 }
 
@@ -75,6 +78,8 @@ export interface RunOwner {
   readonly options: ResolvedOptions;
   /** Where the fit before this run stands: what comes after it reports its step and epoch. */
   readonly lastFit: FitProgress | null;
+  /** What the run tries out; null: it is the user's. */
+  readonly trial: Trial | null;
 }
 
 /** One call of fit, validate, test or predict: what its loops share, and what its module may ask for. */
@@ -338,6 +343,12 @@ export class Run implements LoopContext, ModuleHost {
         ),
       );
     return all[0];
+  }
+
+  /** Other schedulers take the place of those that `configureOptimizers` returned. */
+  replaceSchedulers(schedulers: readonly LRSchedulerConfig[]): void {
+    this.schedulers = schedulers;
+    this.fit?.schedulers.replace(schedulers);
   }
 
   // What the module asks for.

@@ -11,6 +11,7 @@ import {
 import type { Accelerator } from "./accelerators/accelerator.js";
 import { resolveAccelerator } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
+import { Finder, type Trials } from "./callbacks/finder.js";
 import { configureCallbacks } from "./callbacks/configure.js";
 import { checkWeightsDtype, SAVE } from "./checkpoint/file.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
@@ -24,7 +25,8 @@ import { MisconfigurationError } from "./errors.js";
 import { configureLoggers } from "./loggers/configure.js";
 import type { Logger } from "./loggers/logger.js";
 import type { EvaluationKind, EvaluationResult } from "./loops/evaluation.js";
-import type { LightningModule } from "./module.js";
+import { MetricStore } from "./logging/metric-store.js";
+import { attachHost, hostOf, type LightningModule } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { resolvePrecision, resolveValidationPrecision } from "./precision/resolve.js";
 import { gatherPredictions } from "./ranks/gather-predictions.js";
@@ -32,6 +34,7 @@ import { resolveOptions } from "./resolve-options.js";
 import type { ResolvedOptions } from "./resolve-options.js";
 import { restoreRng } from "./rng.js";
 import { Run } from "./run.js";
+import { noteRun } from "./run-access.js";
 import { checkCall, datamoduleOf } from "./run-checks.js";
 import type { EvaluateOptions, FitOptions, MetricOptions, PredictOptions } from "./run-options.js";
 import { carryOut, type Course } from "./runs/carry-out.js";
@@ -48,7 +51,16 @@ import { superviseRanks } from "./strategies/supervise.js";
 import type { TrainerOptions } from "./trainer-options.js";
 import { TrainerState } from "./trainer-state.js";
 import { evaluationTable } from "./ui/evaluation-table.js";
+import type { Trial } from "./tuner/trial.js";
 import type { TrainerFn } from "./types.js";
+
+/** How to try out what a call would do. For searches before a run only. */
+export let trialsOf: (
+  trainer: Trainer,
+  fn: TrainerFn,
+  module: LightningModule,
+  options: FitOptions | EvaluateOptions | PredictOptions,
+) => Trials;
 
 /**
  * Trains, validates, tests and predicts with a LightningModule.
@@ -61,6 +73,10 @@ import type { TrainerFn } from "./types.js";
  * await trainer.fit(model, { trainDataloaders: new DataLoader(train, { batchSize: 64, shuffle: true }) });
  */
 export class Trainer extends TrainerState {
+  static {
+    trialsOf = (trainer, fn, module, options) => trainer.#trialsOf(fn, module, options);
+  }
+
   readonly precision: Precision;
   /** Of validation, where `validationPrecision` was given; null: as training. */
   readonly validationPrecision: Precision | null;
@@ -73,6 +89,8 @@ export class Trainer extends TrainerState {
   protected readonly resolved: ResolvedOptions;
   /** Processes that a run starts before it begins, where nobody has; null: none. */
   readonly #toLaunch: number | null;
+  /** What runs try out; null: they are the user's. */
+  #trial: Trial | null = null;
 
   constructor(options: TrainerOptions = {}) {
     super();
@@ -275,13 +293,17 @@ export class Trainer extends TrainerState {
         "ERR_RUNNING",
       );
     const checkpointDtype = checkWeightsDtype(fn, "ckptDtype", options.ckptDtype);
-    const { run, checkpointPath } = await this.#join(() => {
+    const { begun, checkpointPath } = await this.#join(() => {
+      if (this.#trial !== null) return { begun: this.#newRun(fn, module, datamodule), checkpointPath: null };
       if (fn === "fit") countFit(this);
       const checkpointPath = byRankZero("ckptPath", this.strategy.collectives, this.globalRank, () =>
         options.ckptPath == null && fn === "fit" ? selectAfterRestart(this) : selectCheckpoint(this, options.ckptPath),
       );
-      return { run: this.#newRun(fn, module, datamodule), checkpointPath };
+      const anew = fn !== "fit" || checkpointPath === null;
+      const searches = anew && this.callbacks.some((callback) => callback instanceof Finder);
+      return { begun: searches ? null : this.#newRun(fn, module, datamodule), checkpointPath };
     });
+    const run = begun ?? (await this.#newRunAfterSearches(fn, module, options));
     const result = await carryOut(run, { ...course, checkpointPath, checkpointDtype });
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
     if (run.endingSignal !== null) throw saveInterrupted(run, run.endingSignal);
@@ -300,8 +322,40 @@ export class Trainer extends TrainerState {
     }
   }
 
+  async #newRunAfterSearches(
+    fn: TrainerFn,
+    module: LightningModule,
+    options: FitOptions | EvaluateOptions,
+  ): Promise<Run> {
+    for (const callback of this.callbacks)
+      if (callback instanceof Finder) await callback.search(this.#trialsOf(fn, module, options));
+    return this.#newRun(fn, module, datamoduleOf(fn, options));
+  }
+  #trialsOf(fn: TrainerFn, module: LightningModule, given: FitOptions | EvaluateOptions | PredictOptions): Trials {
+    const { ckptPath: _path, ckptDtype: _dtype, ...options } = given;
+    const run = (trial: Trial): Promise<void> => this.#tryOut(trial, fn, module, options);
+    return { trainer: this, module, datamodule: datamoduleOf(fn, given), fn, options, run };
+  }
+  /** A run between others, which know nothing of it. */
+  async #tryOut(trial: Trial, fn: TrainerFn, module: LightningModule, options: object): Promise<void> {
+    const { active, attached, lastFit, shouldStop } = this;
+    const host = hostOf(module);
+    this.#trial = trial;
+    try {
+      await this[fn](module, fn === "predict" ? { ...options, returnPredictions: false } : options);
+    } finally {
+      this.#trial = null;
+      Object.assign(this, { active, attached, lastFit, shouldStop });
+      noteRun(this, active);
+      attachHost(module, host);
+    }
+  }
+
   #newRun(fn: TrainerFn, module: LightningModule, datamodule: LightningDataModule | null): Run {
-    const { precision, validationPrecision, strategy, accelerator, loggers, callbacks, resolved: options } = this;
+    const { precision, validationPrecision, strategy, accelerator } = this;
+    const trial = this.#trial;
+    const { loggers, callbacks } = trial === null ? this : { loggers: [], callbacks: trial.callbacks };
+    const options = trial === null ? this.resolved : { ...this.resolved, ...trial.options };
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
     const { lastFit } = this;
     const owner = {
@@ -315,10 +369,12 @@ export class Trainer extends TrainerState {
       datamodule,
       options,
       lastFit,
+      trial,
     };
     this.attached = module;
     this.shouldStop = false;
-    this.active = new Run(fn, module, owner, this.metricStore);
+    this.active = new Run(fn, module, owner, trial === null ? this.metricStore : new MetricStore());
+    noteRun(this, this.active);
     return this.active;
   }
 }

@@ -5,6 +5,7 @@ import type { LightningModule } from "../module.js";
 import { AT_ONCE, BEFORE_TRAINING, mustEnd } from "../promises.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import { Callback } from "./callback.js";
+import { Checkpoint } from "./checkpoint.js";
 import { ModelSummary } from "./model-summary.js";
 import { ProgressBar } from "./progress-bar.js";
 import { Timer } from "./timer.js";
@@ -25,15 +26,15 @@ export function configureCallbacks(options: ResolvedOptions): readonly Callback[
     { option: "enableModelSummary", type: ModelSummary, enabled: true, make: () => new ModelSummary() },
     {
       option: "enableCheckpointing",
-      type: ModelCheckpoint,
+      type: Checkpoint,
       enabled: options.fastDevRun === false,
       make: () => new ModelCheckpoint(),
     },
   ] as const) {
-    const given = callbacks.some((callback) => callback instanceof type);
+    const given = callbacks.find((callback) => callback instanceof type);
     const wanted = options[option];
-    if (given && !wanted) throw contradiction(option, type.name);
-    if (!given && wanted && enabled) callbacks.push(make());
+    if (given !== undefined && !wanted) throw contradiction(option, given.constructor.name);
+    if (given === undefined && wanted && enabled) callbacks.push(make());
   }
   if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));
   checkStateKeys(callbacks);
@@ -67,7 +68,7 @@ export function withCallbacksOf(module: LightningModule, callbacks: readonly Cal
 }
 
 function checkpointsLast(callbacks: readonly Callback[]): readonly Callback[] {
-  const isCheckpoint = (callback: Callback): boolean => callback instanceof ModelCheckpoint;
+  const isCheckpoint = (callback: Callback): boolean => callback instanceof Checkpoint;
   return [...callbacks.filter((callback) => !isCheckpoint(callback)), ...callbacks.filter(isCheckpoint)];
 }
 

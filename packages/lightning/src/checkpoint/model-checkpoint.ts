@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import { atMost, plainText, verbatim } from "@nbit/torch";
 import { count, fieldsOf, flag, listOf, optional, ordered, orNull, recordOf, text } from "@nbit/torch/schema";
-import { Callback } from "../callbacks/callback.js";
+import { Checkpoint } from "../callbacks/checkpoint.js";
 import { MisconfigurationError } from "../errors.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
@@ -48,7 +48,7 @@ function decided<T>(trainer: TrainerView, find: () => T): T {
  *
  * @example new ModelCheckpoint({ monitor: "val_loss", saveTopK: 3, saveLast: true, filename: "{epoch}-{val_loss:.3f}" })
  */
-export class ModelCheckpoint extends Callback {
+export class ModelCheckpoint extends Checkpoint {
   readonly monitor: string | null;
   readonly mode: "min" | "max";
   /** Path of the best checkpoint; "" before the first. */
@@ -93,10 +93,6 @@ export class ModelCheckpoint extends Callback {
   override get stateKey(): string {
     return `ModelCheckpoint(${this.monitor}, ${this.mode}, steps ${this.#everyNSteps}, epochs ${this.#everyNEpochs}, seconds ${this.#everySeconds}, ${this.#options.saveOnTrainEpochEnd ?? "auto"})`;
   }
-  override get runsLast(): boolean {
-    return true;
-  }
-
   /** Where checkpoints go; null before the first run. */
   get dirpath(): string | null {
     return this.#directory ?? (this.#options.dirpath === undefined ? null : resolve(this.#options.dirpath));

@@ -170,6 +170,11 @@ export class GraphedStep {
     );
   }
 
+  /** What was recorded is not what steps do from here on: `why` says what made it so. */
+  anew(why: string): void {
+    if (this.reason === null && this.#plan.begun) this.#begin(why);
+  }
+
   /**
    * Warm-up, for the number of batches to a step that is asked for now. What was recorded before is of no use any more,
    * and `why` says what made it so.

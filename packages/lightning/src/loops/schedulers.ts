@@ -9,24 +9,33 @@ import type { LRSchedulerConfig } from "./optimizer-configuration.js";
 
 /** Steps the schedulers of automatic optimization when their interval comes round. */
 export class SchedulerStepper {
+  #configs: readonly LRSchedulerConfig[];
+
   constructor(
-    readonly configs: readonly LRSchedulerConfig[],
+    configs: readonly LRSchedulerConfig[],
     readonly module: LightningModule,
     readonly metricStore: MetricStore,
     readonly collectives: Collectives | null = null,
   ) {
-    this.hasPlateauPerStep = configs.some((config) => config.reduceOnPlateau && config.interval === "step");
+    this.#configs = configs;
   }
 
-  readonly hasPlateauPerStep: boolean;
+  get hasPlateauPerStep(): boolean {
+    return this.#configs.some((config) => config.reduceOnPlateau && config.interval === "step");
+  }
+
+  /** Step others from here on. */
+  replace(configs: readonly LRSchedulerConfig[]): void {
+    this.#configs = configs;
+  }
 
   /**
    * @param index - How many steps of this epoch, or epochs, are complete.
    * @param plateau - Those that take a metric, which come after validation, or all others.
    */
   step(interval: "step" | "epoch", index: number, plateau: boolean): void {
-    if (this.configs.length === 0 || !this.module.automaticOptimization) return;
-    for (const config of this.configs) {
+    if (this.#configs.length === 0 || !this.module.automaticOptimization) return;
+    for (const config of this.#configs) {
       if (config.reduceOnPlateau !== plateau || config.interval !== interval || index % config.frequency !== 0)
         continue;
       const metric = plateau ? this.#metric(config) : null;

@@ -77,7 +77,8 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
 async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: Course<T>): Promise<void> {
   const { fn, module, precision, strategy } = run;
   const { datamodule } = run.data;
-  run.useCallbacks(run.within("configureCallbacks", () => withCallbacksOf(module, run.callbacks)));
+  if (run.owner.trial === null)
+    run.useCallbacks(run.within("configureCallbacks", () => withCallbacksOf(module, run.callbacks)));
   warnOfHookNames(run);
   if (fn !== "predict") for (const logger of run.loggers) await logger.start();
   shareVersions(run);

@@ -1,5 +1,6 @@
 /** What validation, testing and prediction need before their first batch, and the validation that precedes training. */
 import { CombinedLoader, verbatim } from "@nbit/torch";
+import { BasePredictionWriter } from "../callbacks/prediction-writer.js";
 import type { LightningDataModule } from "../datamodule.js";
 import { MisconfigurationError } from "../errors.js";
 import { isOverridden } from "../hooks.js";
@@ -62,7 +63,12 @@ export function predictLoop(run: Run, { dataloaders, returnPredictions = true }:
     );
   const groups = evaluationLoaders(run, given, "predict");
   requireLoaders(run, groups, given);
-  return new PredictLoop(run, groups, run.options.limitPredictBatches, returnPredictions);
+  const writers = run.callbacks.filter((callback) => callback instanceof BasePredictionWriter);
+  return new PredictLoop(run, groups, run.options.limitPredictBatches, {
+    returned: returnPredictions,
+    written: writers.some((writer) => writer.keepsPredictions),
+    indices: writers.length > 0,
+  });
 }
 
 /**

@@ -39,7 +39,9 @@ export function prepareFit(run: Run, given: FitOptions): void {
   run.preparing = { progress, fetcher };
 
   warnOfHiddenParameters(module, run.collectives);
-  const { optimizers, schedulers } = run.within("configureOptimizers", () => configureOptimizers(module));
+  const configured = run.within("configureOptimizers", () => configureOptimizers(module));
+  const { optimizers } = configured;
+  const schedulers = (run.owner.trial?.schedules ?? true) ? configured.schedulers : [];
   run.optimizers = optimizers;
   run.schedulers = schedulers;
   checkManualOptimization(run);
@@ -65,6 +67,7 @@ export function prepareFit(run: Run, given: FitOptions): void {
   const graph = options.cudaGraph ? graphedStep(run, step, progress) : null;
   const compiled = compiledSteps(run, step, progress);
   const results = new Results(true, warnings);
+  const stepper = new SchedulerStepper(schedulers, module, run.metricStore, run.collectives);
   const loop = new FitLoop(run, {
     step,
     graph,
@@ -76,13 +79,13 @@ export function prepareFit(run: Run, given: FitOptions): void {
       return source(group);
     },
     validation: run.validation,
-    schedulers: new SchedulerStepper(schedulers, module, run.metricStore, run.collectives),
+    schedulers: stepper,
     progress,
     results,
     mayRepeat: first.mayRepeat,
   });
   run.fit = {
-    ...{ progress, results, step, replays, graph, compiled, loop },
+    ...{ progress, results, step, replays, graph, compiled, schedulers: stepper, loop },
     get fetcher() {
       return loop.fetcher;
     },

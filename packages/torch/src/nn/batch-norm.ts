@@ -79,9 +79,11 @@ export abstract class RunningNorm extends Module {
   declare numBatchesTracked: Tensor | null;
   numFeatures: number;
   readonly eps: number;
-  readonly momentum: number | null;
+  /** Null: the mean over all batches. */
+  momentum: number | null;
   readonly affine: boolean;
-  readonly trackRunningStats: boolean;
+  /** Switched off later: training leaves running statistics as they are; evaluation goes on to read them. */
+  trackRunningStats: boolean;
 
   constructor(a: Required<BatchNormArguments>) {
     super();
@@ -191,7 +193,7 @@ export abstract class BatchNorm extends RunningNorm {
     this.checkInput(x);
     if (this.training || this.runningMean === null) requireSeveral(this.constructor.name, x);
     const momentum = this.countBatch();
-    const pass = !this.training || this.runningMean !== null;
+    const pass = !this.training || (this.runningMean !== null && this.trackRunningStats);
     // A second run for backward leaves them as the first did.
     const own = (statistics: Tensor | null): Tensor | null =>
       this.training && isRecomputing() ? (statistics?.clone() ?? null) : statistics;
@@ -209,7 +211,7 @@ export abstract class BatchNorm extends RunningNorm {
   }
   /** Counts a training batch. @returns its weight in the running statistics. */
   protected countBatch(): number {
-    if (!this.training || this.numBatchesTracked === null) return this.momentum ?? 0;
+    if (!this.training || !this.trackRunningStats || this.numBatchesTracked === null) return this.momentum ?? 0;
     if (!isRecomputing()) this.numBatchesTracked.add_(1);
     return this.momentum ?? 1 / this.numBatchesTracked.item();
   }

@@ -258,7 +258,7 @@ export class SyncBatchNorm extends BatchNorm {
       throw new ArgumentError("SyncBatchNorm", `a floating point input of ${this.numFeatures} channels`, x);
     const statistics = noGrad(() => gatherStatistics(x.detach(), group));
     const momentum = this.countBatch();
-    if (this.runningMean !== null && this.runningVar !== null && !isRecomputing())
+    if (this.runningMean !== null && this.runningVar !== null && this.trackRunningStats && !isRecomputing())
       noGrad(() => {
         const { mean, variance, count } = statistics;
         follow(this.runningMean, mean, momentum);

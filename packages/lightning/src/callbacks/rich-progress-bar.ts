@@ -1,0 +1,4 @@
+import { ProgressBar } from "./progress-bar.js";
+
+/** {@link ProgressBar} under the name of Lightning's. `refreshRate` is of redraws per second, not of batches. */
+export class RichProgressBar extends ProgressBar {}
