@@ -24,6 +24,7 @@ const guides = [
   "docs/gpu.md",
   "docs/data.md",
   "docs/files.md",
+  "docs/logging.md",
   "docs/xla.md",
   "docs/launching.md",
   "docs/distributed-data-and-metrics.md",

@@ -7,7 +7,7 @@ import { writeHparams } from "./hparams.js";
 import { JsonLines, jsonOf } from "./json-lines.js";
 import { Logger, type Metrics } from "./logger.js";
 import type { LogPosition } from "./position.js";
-import { claimVersion, folderOf } from "./version.js";
+import { claimVersion, folderOf, makeFolder } from "./version.js";
 
 export interface JSONLLoggerArguments {
   /** Folder of all experiments. Default ".". */
@@ -115,6 +115,10 @@ export class JSONLLogger extends Logger {
   override follow(version: number | string): void {
     this.#version = version;
     this.#follows = true;
+  }
+
+  override start(): void {
+    if (!this.#follows) makeFolder("JSONLLogger", this.logDir);
   }
 
   logMetrics(metrics: Metrics, step: number): void {

@@ -59,7 +59,7 @@ export abstract class Logger {
   /** Called once before training with what `saveHyperparameters` recorded. */
   logHyperparams(_params: Readonly<Record<string, unknown>>): void | Promise<void> {}
 
-  /** Called once before training with the module. */
+  /** Called before training with the module, converted and restored, before it goes to its device. */
   logGraph(_model: nn.Module): void | Promise<void> {}
 
   /** Called in process 0 when a `ModelCheckpoint` has saved. It must end when it returns. */

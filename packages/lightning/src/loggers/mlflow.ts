@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { atMost, kinds, plainText, signature, type Call, type OptionNames } from "@nbit/torch";
 import { isError } from "@nbit/torch/realm";
@@ -288,6 +289,8 @@ export class MLFlowLogger extends Logger {
     for (const [path, state] of this.#checkpoints) {
       if (state === "done") continue;
       this.#checkpoints.set(path, "done");
+      // One that another has taken the place of.
+      if (this.#options.logModel === true && !existsSync(path)) continue;
       const folder = basename(path, extname(path));
       await this.#orWarn(`the checkpoint ${path}`, () => this.#client.logArtifact(this.version, path, folder));
     }

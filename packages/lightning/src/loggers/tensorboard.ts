@@ -1,13 +1,15 @@
 import { join, resolve } from "node:path";
-import { atMost, kinds, signature, utils, type Call, type nn, type OptionNames } from "@nbit/torch";
+import { atMost, kinds, plainText, signature, utils, type Call, type nn, type OptionNames } from "@nbit/torch";
 import { count, fieldsOf, text as anyText } from "@nbit/torch/schema";
+import { isError } from "@nbit/torch/realm";
+import { mapTensors } from "../collections.js";
 import { checkState } from "../checkpoint/schema.js";
 import { globalRank } from "@nbit/torch/distributed";
 import { warn } from "../warnings.js";
 import { flatHparams, writeHparams } from "./hparams.js";
 import { Logger, type Metrics } from "./logger.js";
 import { silent } from "./silent.js";
-import { claimVersion, folderOf } from "./version.js";
+import { claimVersion, folderOf, makeFolder } from "./version.js";
 
 const { SummaryWriter } = utils.tensorboard;
 type SummaryWriter = utils.tensorboard.SummaryWriter;
@@ -143,6 +145,10 @@ export class TensorBoardLogger extends Logger {
     this.#follows = true;
   }
 
+  override start(): void {
+    if (!this.#follows) makeFolder("TensorBoardLogger", this.logDir);
+  }
+
   logMetrics(metrics: Metrics, step: number): void {
     if (this.#follows) return;
     const writer = this.experiment;
@@ -174,17 +180,24 @@ export class TensorBoardLogger extends Logger {
     this.experiment.flush();
   }
 
-  /** With `logGraph: true`: the operators that the module calls for its `exampleInputArray`, or for `inputArray`. */
+  /**
+   * With `logGraph: true`: the operators that the module calls for its `exampleInputArray`, or for `inputArray`: one
+   * value, or an array of what forward takes. A forward that fails is a warning.
+   */
   override logGraph(model: nn.Module, inputArray: unknown = Reflect.get(model, "exampleInputArray")): void {
     if (!this.#options.logGraph || this.#follows) return;
-    if (inputArray === undefined || inputArray === null) {
+    const say = (why: string): void => {
       warn(
         "WARN_LOG_GRAPH",
-        `TensorBoardLogger: logGraph needs an input: give ${model.constructor.name} a field exampleInputArray.`,
+        plainText(`TensorBoardLogger: the graph of ${model.constructor.name} is not logged: ${why}`),
       );
-      return;
+    };
+    if (inputArray === undefined || inputArray === null) return say("give it a field exampleInputArray.");
+    try {
+      this.experiment.addGraph(model, likeWeights(inputArray, model));
+    } catch (error) {
+      say(isError(error) ? error.message : String(error));
     }
-    this.experiment.addGraph(model, inputArray);
   }
 
   /** The operating system has all that was logged when this returns. */
@@ -212,4 +225,12 @@ export class TensorBoardLogger extends Logger {
     this.#experiment?.close();
     this.#experiment = null;
   }
+}
+
+/** Tensors where a model's first weight is; numbers with a point in its dtype. */
+function likeWeights(inputs: unknown, model: nn.Module): unknown {
+  const weight = model.parameters().find((parameter) => parameter.isFloatingPoint());
+  if (weight === undefined) return inputs;
+  const { device, dtype } = weight;
+  return mapTensors(inputs, (t) => (t.isFloatingPoint() ? t.to({ device, dtype }) : t.to(device)));
 }

@@ -36,3 +36,8 @@ export function claimVersion(fn: string, root: string): number {
 export function folderOf(version: number | string): string {
   return typeof version === "string" ? version : `version_${version}`;
 }
+
+/** Make a folder, or say why that cannot be. */
+export function makeFolder(fn: string, folder: string): void {
+  withFile(fn, "make the folder", folder, () => mkdirSync(folder, { recursive: true }));
+}

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   ArgumentError,
@@ -7,7 +6,6 @@ import {
   checkOptions,
   kinds,
   signature,
-  withFile,
   type Call,
   type OptionNames,
 } from "@nbit/torch";
@@ -16,6 +14,7 @@ import { checkState } from "../checkpoint/schema.js";
 import { globalRank } from "@nbit/torch/distributed";
 import { Logger, type Metrics } from "./logger.js";
 import { silent } from "./silent.js";
+import { makeFolder } from "./version.js";
 import { clipsValue, imagesValue, newId, tableValue, WandbRun, type WandbImage } from "./wandb-run.js";
 
 export interface WandbLoggerArguments {
@@ -160,9 +159,7 @@ export class WandbLogger extends Logger {
 
   /** The folder must be one that can be written to; the run is made by the first value. */
   override start(): void {
-    if (this.#follows) return;
-    const folder = join(this.saveDir, "wandb");
-    withFile("WandbLogger", "make the folder", folder, () => mkdirSync(folder, { recursive: true }));
+    if (!this.#follows) makeFolder("WandbLogger", join(this.saveDir, "wandb"));
   }
 
   logMetrics(metrics: Metrics, step: number): void {

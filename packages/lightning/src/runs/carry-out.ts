@@ -80,7 +80,7 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   if (run.owner.trial === null)
     run.useCallbacks(run.within("configureCallbacks", () => withCallbacksOf(module, run.callbacks)));
   warnOfHookNames(run);
-  if (fn !== "predict") for (const logger of run.loggers) await logger.start();
+  await startLoggers(run);
   shareVersions(run);
   await prepareData(run);
   if (datamodule !== null) await callDataHook(run, "setup", () => datamodule.setup(fn));
@@ -92,6 +92,7 @@ async function setUp<T>(run: Run, { checkpointPath, checkpointDtype, prepare }: 
   // Converted first: a float64 checkpoint would lose its digits in a module that is still float32.
   scope(() => precision.convertModule(module));
   if (checkpointPath !== null) restoreModule(run, run.open(checkpointPath, checkpointDtype));
+  await logGraph(run);
   run.metricStore.reset();
   scope(() => strategy.setupModule(module));
   module.zeroGrad();
@@ -224,12 +225,19 @@ function warnOfHookNames({ module, data, callbacks, warnings }: Run): void {
 }
 
 /** Those of the module and of the data module. */
+async function startLoggers({ fn, loggers }: Run): Promise<void> {
+  if (fn !== "predict") for (const logger of loggers) await logger.start();
+}
+
+/** While the module is whole, and forward is no matter of all processes. */
+async function logGraph({ fn, loggers, module }: Run): Promise<void> {
+  if (fn === "fit") for (const logger of loggers) await logger.logGraph(module);
+}
+
 async function logHyperparams({ module, data, loggers, options }: Run): Promise<void> {
   const all = options.enableAutologHparams ? hyperparametersFor(module, data.datamodule) : {};
-  for (const logger of loggers) {
-    if (Object.keys(all).length > 0) await logger.logHyperparams(all);
-    await logger.logGraph(module);
-  }
+  if (Object.keys(all).length === 0) return;
+  for (const logger of loggers) await logger.logHyperparams(all);
 }
 
 function hyperparametersFor(module: LightningModule, datamodule: LightningDataModule | null): Hyperparameters {
