@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import {
   Callback,
+  EarlyStopping,
   InterruptError,
   LightningModule,
   Timer,
@@ -53,6 +54,27 @@ const cases: Record<string, RankCase> = {
     assert.deepEqual(a, b);
     assert.ok(Number(a?.[0]) > 5 && t.currentEpoch === 1, String(a));
     assert.deepEqual(everywhere(module.validated), [3, 2]);
+  },
+  "EarlyStopping says why once, or on every rank with logRankZeroOnly: false": async (rank) => {
+    const said: string[] = [];
+    const log = console.log;
+    for (const logRankZeroOnly of [true, false]) {
+      console.log = (line) => void said.push(String(line).replace(/,.*/, ""));
+      try {
+        const stopping = new EarlyStopping({ monitor: "loss", patience: 1, logRankZeroOnly });
+        const module = new (class extends Net {
+          override trainingStep(batch: [Tensor], batchIdx: number): Tensor {
+            this.log("loss", 1, { onEpoch: true, onStep: false });
+            return super.trainingStep(batch, batchIdx);
+          }
+        })();
+        await trainer({ callbacks: [stopping] }).fit(module, { trainDataloaders: new DataLoader(data(4)) });
+      } finally {
+        console.log = log;
+      }
+    }
+    const line = "EarlyStopping: training ends";
+    assert.deepEqual(said, rank === 0 ? [line, `[rank 0] ${line}`] : [`[rank 1] ${line}`]);
   },
   "at log steps ranks agree at once": async (rank) => {
     const module = new Net((self) => {

@@ -223,6 +223,31 @@ for (const mode of ["min_size", "max_size", "max_size_cycle", "sequential"] as c
       }
   });
 
+test("a run goes on with loaders asked for in the same epochs, and with the same batches", async () => {
+  class Asking extends Reader {
+    override trainDataloader(): unknown {
+      return loader(0, 6, 2, true);
+    }
+    override valDataloader(): unknown {
+      return loader(100, 2, 1, true);
+    }
+  }
+  const run = async (at: number, path: string, from: string | null): Promise<unknown[]> => {
+    void manualSeed(11);
+    const model = new Asking();
+    const options = { maxEpochs: 5, numSanityValSteps: 0, reloadDataloadersEveryNEpochs: 2, checkValEveryNEpoch: 2 };
+    await new Trainer({ ...QUIET, ...options, callbacks: [new Saves(at, path)] }).fit(model, { ckptPath: from });
+    return [...model.train_, rand([]).item()];
+  };
+  const whole = await run(-1, "", null);
+  for (let epoch = 0; epoch < 5; epoch++)
+    for (const batch of [0, 2]) {
+      const path = join(folder, `reload-${epoch}-${batch}.ckpt`);
+      await run(epoch * 100 + batch, path, null);
+      assert.deepEqual(await run(-1, "", path), whole.slice(epoch * 3 + batch + 1), `epoch ${epoch}, batch ${batch}`);
+    }
+});
+
 test("a checkpoint of other loaders is refused", async () => {
   const path = join(folder, "other.ckpt");
   const fit = (train: Loaders, from: string | null, at = -1): Promise<void> =>

@@ -3,7 +3,7 @@ import type { EvaluationState } from "../loops/evaluation-state.js";
 import type { LogState } from "../loggers/states.js";
 import type { FetcherState } from "../loops/fetch.js";
 import type { MetricState } from "../logging/metric.js";
-import type { ProgressState } from "../loops/progress.js";
+import type { LoadedEpochs, ProgressState } from "../loops/progress.js";
 import type { RngState } from "../rng.js";
 
 /**
@@ -26,6 +26,8 @@ export interface LoopsState {
   readonly bucketOrder?: readonly string[] | null | undefined;
   /** Samples in each of this process's batches; null or absent: not known. */
   readonly batchSize?: number | null | undefined;
+  /** When loaders were asked for; absent: they are never asked for again. */
+  readonly loaded?: LoadedEpochs | undefined;
   /** Where validation stood, absent when there is none: batches seen and the state of each of its loaders. */
   readonly validation?: EvaluationState | undefined;
 }

@@ -9,6 +9,7 @@ import {
   count,
   fieldsOf,
   flag,
+  leaf,
   listOf,
   notNegative,
   oneOf,
@@ -55,6 +56,9 @@ const metric = fieldsOf({
 /** Where a loader stands. */
 export const fetcherState = fieldsOf({ rng: orNull(bytes), fetched: count, loader: orNull(anyRecord) });
 
+const epoch = leaf<number>("a whole number", Number.isSafeInteger);
+const loaded = fieldsOf({ training: orNull(epoch), validation: orNull(epoch) });
+
 const loopsOfRank = {
   fetcher: fetcherState,
   batchSize: optional(orNull(count)),
@@ -75,7 +79,9 @@ const checkpoint = fieldsOf({
   optimizerStates: optional(listOf(anyRecord)),
   lrSchedulers: optional(listOf(anyRecord)),
   callbacks: optional(recordOf(anyRecord)),
-  loops: optional(fieldsOf({ progress, ...loopsOfRank, bucketOrder: optional(orNull(listOf(text))) })),
+  loops: optional(
+    fieldsOf({ progress, ...loopsOfRank, bucketOrder: optional(orNull(listOf(text))), loaded: optional(loaded) }),
+  ),
   loggers: optional(listOf(fieldsOf({ name: text, state: anyRecord }))),
   rng: optional(rng),
   ranks: optional(

@@ -81,6 +81,7 @@ function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | nu
             batchSize: fit.fetcher.batchSize,
             metrics: fit.results.stateDict(),
             callbackMetrics: run.metricStore.stateDict(),
+            ...(run.options.reloadDataloadersEveryNEpochs === 0 ? {} : { loaded: fit.loop.loaded }),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
             ...(run.strategy.bucketOrder == null ? {} : { bucketOrder: run.strategy.bucketOrder }),
             ...(run.validation === null ? {} : { validation: run.validation.stateDict() }),
@@ -214,6 +215,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   if (progress.phase === "between_epochs" || progress.phase === "epoch_end") fit.fetcher.resumeBetweenEpochs(fetcher);
   else await fit.fetcher.resume(fetcher, progress.epoch);
   fit.progress.loadStateDict(progress);
+  if (loops.loaded !== undefined) fit.loop.loaded = loops.loaded;
   if (loops.validation !== undefined) run.validation?.loadStateDict(loops.validation);
   // Last, as it cannot be taken back: logs are cut back to where the checkpoint was.
   checkpoint.loggers?.forEach(({ name, state }, i) => {

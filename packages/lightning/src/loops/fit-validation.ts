@@ -29,8 +29,8 @@ export class FitValidation {
   readonly #stopping: Stopping;
   /** Every how many batches; Infinity: at the end of an epoch of unknown length. */
   every: number;
-  /** The epoch in which its loaders were asked for; null: before the first validation. */
-  #loadedIn: number | null = null;
+  /** The epoch in which its loaders were asked for; null: nothing was validated on them. */
+  loadedIn: number | null = null;
 
   constructor(context: LoopContext, parts: FitValidationParts, stopping: Stopping) {
     this.#context = context;
@@ -46,15 +46,15 @@ export class FitValidation {
 
   /** The loaders of the sanity check are those of the first validation, unless that is in a later epoch. */
   beforeSanityCheck(): void {
-    this.#loadedIn = this.#isDueThisEpoch() ? this.#parts.progress.epoch : -Infinity;
+    this.loadedIn = this.#isDueThisEpoch() ? this.#parts.progress.epoch : LONG_AGO;
   }
 
   #reload(validation: EvaluationLoop): void {
     const { reloadDataloadersEveryNEpochs: every } = this.#context.options;
     const { epoch } = this.#parts.progress;
-    const due = every > 0 && this.#loadedIn !== null && epoch - this.#loadedIn >= every;
+    const due = every > 0 && this.loadedIn !== null && epoch - this.loadedIn >= every;
     if (due) validation.reload();
-    if (due || this.#loadedIn === null) this.#loadedIn = epoch;
+    if (due || this.loadedIn === null) this.loadedIn = epoch;
   }
 
   /** After the batch that was just done. */
@@ -102,6 +102,9 @@ export class FitValidation {
     }
   }
 }
+
+/** An epoch that is further back than any number of epochs. */
+const LONG_AGO = -(2 ** 52);
 
 /** `valCheckInterval` in batches. */
 function batchesBetween({ options }: LoopContext, { fetcher, validation }: FitValidationParts): number {

@@ -13,7 +13,7 @@ import type { MaybePending } from "./pending.js";
 import { checkDifferent, checkSameOrder, digestOf } from "../ranks/same-data.js";
 import { FitValidation } from "./fit-validation.js";
 import { LateRow } from "./late-row.js";
-import type { FitProgress } from "./progress.js";
+import type { FitProgress, LoadedEpochs } from "./progress.js";
 import type { SchedulerStepper } from "./schedulers.js";
 import type { StepReplays } from "./step-replays.js";
 import type { CompiledSteps } from "./compiled-steps.js";
@@ -60,8 +60,8 @@ export class FitLoop {
   readonly #validation: FitValidation;
   /** What gives the batches of this epoch. */
   fetcher: BatchSource;
-  /** The epoch in which it was asked for. */
-  #loadedIn = 0;
+  /** The epoch in which it was asked for; null: before training. */
+  #loadedIn: number | null = null;
   #comparesData: boolean;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
   #epochPrepared = false;
@@ -84,6 +84,15 @@ export class FitLoop {
     return this.#validation.every;
   }
 
+  /** When loaders were asked for: those of training, and of validation. */
+  get loaded(): LoadedEpochs {
+    return { training: this.#loadedIn, validation: this.#validation.loadedIn };
+  }
+  set loaded({ training, validation }: LoadedEpochs) {
+    this.#loadedIn = training;
+    this.#validation.loadedIn = validation;
+  }
+
   beforeSanityCheck(): void {
     this.#validation.beforeSanityCheck();
   }
@@ -91,7 +100,7 @@ export class FitLoop {
   async run(): Promise<void> {
     const { hooks, metricStore } = this.#context;
     const { progress } = this.#parts;
-    this.#loadedIn = progress.epoch;
+    this.#loadedIn ??= progress.epoch;
     this.#context.vote();
     if (this.#done()) {
       const { epoch, globalStep, totalBatches } = progress;
@@ -171,7 +180,7 @@ export class FitLoop {
   async #reload(): Promise<void> {
     const { progress, reload } = this.#parts;
     const { reloadDataloadersEveryNEpochs: every } = this.#context.options;
-    if (reload === undefined || every === 0 || progress.epoch - this.#loadedIn < every) return;
+    if (reload === undefined || every === 0 || progress.epoch - (this.#loadedIn ?? 0) < every) return;
     await this.fetcher.close();
     this.fetcher = reload();
     this.#validation.useLoaders(this.fetcher);

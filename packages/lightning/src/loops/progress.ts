@@ -25,6 +25,12 @@ export interface ProgressState {
   readonly phase: Phase;
 }
 
+/** The epochs in which loaders were asked for; null: they have not been read. */
+export interface LoadedEpochs {
+  readonly training: number | null;
+  readonly validation: number | null;
+}
+
 /** Counters of a fit. */
 export class FitProgress {
   /** Epochs completed. */
