@@ -4,15 +4,18 @@ import type { Tensor } from "@nbit/torch";
 
 const F = nn.functional;
 
-type State = nn.LSTMState;
+export type RNNType = "LSTM" | "GRU" | "RNN_TANH" | "RNN_RELU";
+/** An LSTM's is a pair. */
+export type State = Tensor | nn.LSTMState;
 
 /** An embedding, a recurrent network and a decoder whose weights may be those of the embedding. */
 export class RNNModel extends nn.Module {
   drop: nn.Dropout;
   encoder: nn.Embedding;
-  rnn: nn.LSTM;
+  rnn: nn.LSTM | nn.GRU | nn.RNN;
   decoder: nn.Linear;
   constructor(
+    rnnType: RNNType,
     readonly ntoken: number,
     ninp: number,
     readonly nhid: number,
@@ -23,7 +26,10 @@ export class RNNModel extends nn.Module {
     super();
     this.drop = new nn.Dropout(dropout);
     this.encoder = new nn.Embedding(ntoken, ninp);
-    this.rnn = new nn.LSTM(ninp, nhid, nlayers, { dropout });
+    if (rnnType === "LSTM") this.rnn = new nn.LSTM(ninp, nhid, nlayers, { dropout });
+    else if (rnnType === "GRU") this.rnn = new nn.GRU(ninp, nhid, nlayers, { dropout });
+    else
+      this.rnn = new nn.RNN(ninp, nhid, nlayers, { nonlinearity: rnnType === "RNN_TANH" ? "tanh" : "relu", dropout });
     this.decoder = new nn.Linear(nhid, ntoken);
     if (tieWeights) {
       if (nhid !== ninp) throw new Error("With tied weights, nhid must be equal to ninp.");
@@ -41,13 +47,19 @@ export class RNNModel extends nn.Module {
 
   override forward(input: Tensor, hidden: State): [logProbabilities: Tensor, hidden: State] {
     const emb = this.drop.call(this.encoder.call(input));
-    const [output, next] = this.rnn.call(emb, hidden);
+    const [output, next] = this.step(emb, hidden);
     const decoded = this.decoder.call(this.drop.call(output)).view(-1, this.ntoken);
     return [F.logSoftmax(decoded.float(), 1), next];
   }
 
+  private step(emb: Tensor, hidden: State): [output: Tensor, hidden: State] {
+    if (this.rnn instanceof nn.LSTM) return this.rnn.call(emb, hidden as nn.LSTMState);
+    return this.rnn.call(emb, hidden as Tensor);
+  }
+
   initHidden(bsz: number): State {
-    return [zeros(this.nlayers, bsz, this.nhid), zeros(this.nlayers, bsz, this.nhid)];
+    const zero = (): Tensor => zeros(this.nlayers, bsz, this.nhid);
+    return this.rnn instanceof nn.LSTM ? [zero(), zero()] : zero();
   }
 }
 

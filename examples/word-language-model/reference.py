@@ -15,11 +15,14 @@ STEPS, EVALUATE_EVERY, BPTT, CLIP = 24, 12, 20, 0.25
 
 
 class RNNModel(nn.Module):
-    def __init__(self, words, size, hidden, layers, dropout):
+    def __init__(self, kind, words, size, hidden, layers, dropout):
         super().__init__()
         self.drop = nn.Dropout(dropout)
         self.encoder = nn.Embedding(words, size)
-        self.rnn = nn.LSTM(size, hidden, layers, dropout=dropout)
+        if kind in ("LSTM", "GRU"):
+            self.rnn = getattr(nn, kind)(size, hidden, layers, dropout=dropout)
+        else:
+            self.rnn = nn.RNN(size, hidden, layers, nonlinearity=kind.removeprefix("RNN_").lower(), dropout=dropout)
         self.decoder = nn.Linear(hidden, words)
         self.decoder.weight = self.encoder.weight
         nn.init.uniform_(self.encoder.weight, -0.1, 0.1)
@@ -27,7 +30,8 @@ class RNNModel(nn.Module):
         nn.init.uniform_(self.decoder.weight, -0.1, 0.1)
 
     def state(self, n):
-        return tuple(torch.zeros(self.rnn.num_layers, n, self.rnn.hidden_size) for _ in range(2))
+        zeros = [torch.zeros(self.rnn.num_layers, n, self.rnn.hidden_size) for _ in range(2)]
+        return tuple(zeros) if isinstance(self.rnn, nn.LSTM) else zeros[0]
 
     def forward(self, x, state):
         y = self.drop(self.encoder(x))
@@ -91,8 +95,8 @@ def train(network, precision):
     torch.manual_seed(1111)
     training, held_out, numbers = corpus()
     training, held_out = columns(training, 20), columns(held_out, 10)
-    if network == "LSTM":
-        model, lr = RNNModel(len(numbers), 64, 64, 2, 0.2), 5
+    if network != "Transformer":
+        model, lr = RNNModel(network, len(numbers), 64, 64, 2, 0.2), 5
     else:
         model, lr = TransformerModel(len(numbers), 64, 2, 64, 2, 0.2), 5
     criterion = nn.NLLLoss()
@@ -100,7 +104,7 @@ def train(network, precision):
     scaler = torch.amp.GradScaler("cpu", enabled=precision == "16")
 
     def detached(state):
-        return None if state is None else tuple(s.detach() for s in state)
+        return state if state is None else tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
 
     def evaluate():
         model.eval()
@@ -141,4 +145,7 @@ def train(network, precision):
 if __name__ == "__main__":
     networks = ("LSTM", "Transformer")
     curves = {p: {k: v for n in networks for k, v in train(n, p).items()} for p in ("32", "bf16", "16")}
+    # oneDNN has an LSTM of 16 bits only: the others are compared in float32.
+    for n in ("GRU", "RNN_TANH", "RNN_RELU"):
+        curves["32"].update(train(n, "32"))
     write(__file__, curves)

@@ -2,17 +2,18 @@ import { amp, manualSeed, nn, noGrad, optim, scope } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { region, type Curves, type RunOptions } from "../shared/options.js";
 import { batchify, Corpus, getBatch } from "./data.js";
-import { RNNModel, TransformerModel } from "./model.js";
+import { RNNModel, TransformerModel, type RNNType, type State } from "./model.js";
 
-export type Network = "LSTM" | "Transformer";
-type Hidden = nn.LSTMState | null;
+export type Network = RNNType | "Transformer";
+type Hidden = State | null;
 
 const [BATCH_SIZE, EVAL_BATCH_SIZE, BPTT, CLIP] = [20, 10, 20, 0.25];
 const EVALUATE_EVERY = 12;
 
 /** The state of the last batch without its history: gradients end where the batch begins. */
 function repackageHidden(hidden: Hidden): Hidden {
-  return hidden === null ? null : [hidden[0].detach(), hidden[1].detach()];
+  if (hidden === null) return null;
+  return Array.isArray(hidden) ? [hidden[0].detach(), hidden[1].detach()] : (hidden as Tensor).detach();
 }
 
 /** The loss of each step, and that of the held-out text at each evaluation: natural logarithms, per word. */
@@ -26,7 +27,9 @@ export function train(
   const valData = batchify(corpus.valid, EVAL_BATCH_SIZE);
   const ntokens = corpus.dictionary.length;
   const model =
-    network === "LSTM" ? new RNNModel(ntokens, 64, 64, 2, 0.2, true) : new TransformerModel(ntokens, 64, 2, 64, 2, 0.2);
+    network === "Transformer"
+      ? new TransformerModel(ntokens, 64, 2, 64, 2, 0.2)
+      : new RNNModel(network, ntokens, 64, 64, 2, 0.2, true);
   const criterion = new nn.NLLLoss();
   let lr = 5;
   const optimizer = new optim.SGD(model.parameters(), { lr });

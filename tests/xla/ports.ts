@@ -155,7 +155,7 @@ export const PORTS: Readonly<Record<string, Task>> = {
     optimizer: (p) => new optim.SGD(p, { lr: 1e-4, momentum: 0.9, fused: true }),
   }),
   "word language model, LSTM": taskOf({
-    net: () => steady(new RNNModel(20, 8, 8, 2, 0, true)),
+    net: () => steady(new RNNModel("LSTM", 20, 8, 8, 2, 0, true)),
     batch: () => [randint(0, 20, [5, 3]), randint(0, 20, [15])],
     loss: (net, batch) => F.nllLoss(net.call(at(batch, 0), [zeros(2, 3, 8), zeros(2, 3, 8)])[0], at(batch, 1)),
     optimizer: (p) => new optim.SGD(p, { lr: 5, fused: true }),

@@ -30,6 +30,8 @@ export interface Port {
   readonly steps: number;
   /** Fewer in 16 bits, which take long on processors without their arithmetic. Default: as many. */
   readonly steps16?: number;
+  /** Those in which the twin trained. Default: all. */
+  readonly precisions?: readonly Precision[];
   /** The names of what the twin recorded begin with this word, where it recorded several programs. */
   readonly part?: string;
   /** What is measured at the end, and so means nothing after fewer steps. */
@@ -61,7 +63,7 @@ export function comparesWithTwin(port: Port): void {
     .digest("hex");
   const limits = roots === origin.roots ? EQUAL : FROM_OTHER_ROOTS;
 
-  for (const precision of PRECISIONS) {
+  for (const precision of port.precisions ?? PRECISIONS) {
     test(`${port.part ?? port.name}: precision ${precision}`, async (t) => {
       const steps = precision === 32 ? port.steps : (port.steps16 ?? port.steps);
       const values = await port.train({ precision, steps });

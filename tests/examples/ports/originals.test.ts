@@ -53,7 +53,7 @@ test("U-Net, with transposed convolutions and with bilinear enlarging, at sizes 
 });
 
 test("word language models", () => {
-  has(new RNNModel(33_278, 200, 200, 2, 0.2, true), 7_332_078, {
+  has(new RNNModel("LSTM", 33_278, 200, 200, 2, 0.2, true), 7_332_078, {
     "encoder.weight": [33_278, 200],
     "rnn.weight_hh_l1": [800, 200],
     "decoder.weight": [33_278, 200],
