@@ -13,7 +13,10 @@ const INNER: DotDims = { contract: [[0], [0]] };
 
 const product =
   (a: string, b: string, dims: DotDims): Lowering =>
-  (e, o) => [finish(e, dot(e, o.tensor(a), o.tensor(b), dims), o.out(0))];
+  (e, o) => {
+    const [x, y, out] = [o.tensor(a), o.tensor(b), o.out(0)];
+    return [finish(e, dot(e, x, y, dims, x.element === out.element ? out.element : undefined), out)];
+  };
 
 function scaled(e: Emitter, v: Ssa, by: number): Ssa {
   return by === 1 ? v : e.mul(v, by);

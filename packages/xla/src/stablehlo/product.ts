@@ -1,6 +1,6 @@
 /** Matrix products and convolutions. Half operands are multiplied exactly and summed in float32: the caller rounds once. */
 import { listText, need, signature, type Emitter } from "./emitter.js";
-import { accumulator, range, same, typeText, type Ssa } from "./types.js";
+import { accumulator, range, same, typeText, type Element, type Ssa } from "./types.js";
 
 export interface DotDims {
   /** Dimensions of both that go along: [of a, of b]. */
@@ -9,8 +9,11 @@ export interface DotDims {
   readonly contract: readonly [readonly number[], readonly number[]];
 }
 
-/** Batch dimensions, then the free ones of `a`, then those of `b`. float32 for half operands. */
-export function dot(e: Emitter, a: Ssa, b: Ssa, { batch = [[], []], contract }: DotDims): Ssa {
+/**
+ * Batch dimensions, then the free ones of `a`, then those of `b`. float32 for half operands, or what `to` says: summed
+ * in float32 and rounded once in any case.
+ */
+export function dot(e: Emitter, a: Ssa, b: Ssa, { batch = [[], []], contract }: DotDims, to?: Element): Ssa {
   need(a.element === b.element, `a product of ${a.element} and ${b.element}`);
   const sizes = (v: Ssa, dims: readonly number[]): number[] => dims.map((k) => v.shape[k]);
   const free = (v: Ssa, i: 0 | 1): number[] =>
@@ -20,7 +23,7 @@ export function dot(e: Emitter, a: Ssa, b: Ssa, { batch = [[], []], contract }: 
     `a product of ${listText(a.shape)} and ${listText(b.shape)}`,
   );
   const shape = [...sizes(a, batch[0]), ...free(a, 0), ...free(b, 1)];
-  const element = accumulator(a.element);
+  const element = to ?? accumulator(a.element);
   const along = batch[0].length > 0 ? `batching_dims = ${listText(batch[0])} x ${listText(batch[1])}, ` : "";
   const precision = a.element === "f32" ? e.precision : "DEFAULT";
   return e.op(
