@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cuda, memory, NbitError, nn, optim, randint, randn, scope, tensor, type Tensor } from "@nbit/torch";
+import { cuda, memory, NbitError, nn, optim, program, randint, randn, scope, tensor, type Tensor } from "@nbit/torch";
 import { LightningModule, type TrainerOptions } from "@nbit/lightning";
 import { on, options, SmallGpt, SmallResNet, train, type Training } from "./support.js";
 import { warningsOf } from "../helpers/training.js";
@@ -168,3 +168,30 @@ test(
     assert.equal(c.item(), -expected);
   },
 );
+
+test("a recorded step is a program to read, and explain says how batches ran", options, async () => {
+  const { trainer } = await train(() => new SmallGpt(), SmallGpt.batches(8), { precision: "bf16", cudaGraph: true });
+  assert.ok(trainer.stepProgram !== null);
+  const text = program.print(trainer.stepProgram);
+  assert.match(text, /^input batch0 = %\d+: int64\[8, 16\]\ninput batch1 = /);
+  assert.match(text, /aten::mm[^]*nbit::fused_adam_/);
+  assert.match(
+    trainer.precision.explain({ print: false }).steps ?? "",
+    /^5 of 8 batches replayed as CUDA graphs \(\d+ operators\)$/,
+  );
+});
+
+class LooksAtItsLoss extends SmallGpt {
+  override trainingStep(batch: unknown): Tensor {
+    const loss = super.trainingStep(batch);
+    return loss.item() > 1e9 ? loss.mul(2) : loss;
+  }
+}
+test("a step that reads a value is not recorded, and its line is named", options, async () => {
+  const { trainer } = await train(() => new LooksAtItsLoss(), SmallGpt.batches(8), { cudaGraph: true });
+  assert.equal(trainer.replayedBatches, 0);
+  assert.match(
+    trainer.precision.explain({ print: false }).steps ?? "",
+    /^eagerly: the step could not be recorded \(.*; .*graph\.test\.[jt]s:\d+:\d+\)$/,
+  );
+});

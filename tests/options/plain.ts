@@ -94,6 +94,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.program.": "FollowedStep FollowedStep.rest fromData isRecording print",
   "torch.program.FollowedStep#": "run open close dispose",
   "torch.program.RecordedStep#": "record replay dispose lineOf externals indexOf",
+  "torch.program.Transcript#": "run",
   "torch.nn.":
     "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AlphaDropout Dropout Dropout1d Dropout2d Dropout3d ELU Flatten GELU Hardsigmoid Hardswish LeakyReLU " +
     "LogSoftmax Mish Module ModuleList ReLU ReLU6 SELU SiLU Sigmoid Softmax Softplus Tanh snakeCase",

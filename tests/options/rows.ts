@@ -86,6 +86,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "torch.cuda.Event": () => row(),
   "torch.cuda.Stream.create": () => row(),
   "torch.program.RecordedStep": () => row(),
+  "torch.program.Transcript": () => row(),
   "torch.formatTensor": () => row(x),
   "torch.full": () => row([2], 1),
   "torch.autograd.grad": () => row(leaf.sum(), leaf),

@@ -1,5 +1,5 @@
 import { verbatim } from "@nbit/torch";
-import type { amp, Device, optim } from "@nbit/torch";
+import type { amp, Device, optim, program } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { EarlyStopping } from "./callbacks/early-stopping.js";
 import { ProgressBar } from "./callbacks/progress-bar.js";
@@ -117,6 +117,13 @@ export abstract class TrainerState implements TrainerView {
   get replayedBatches(): number {
     const fit = this.active?.fit;
     return fit?.compiled?.replayed ?? fit?.graph?.replayed ?? fit?.replays?.summary.replayed ?? 0;
+  }
+  /**
+   * What a batch of the latest fit with `cudaGraph` does, as a list of operators that `program.print` of `@nbit/torch`
+   * prints; null: nothing was recorded, or it cannot be written down. Of windows of several batches: the one that steps.
+   */
+  get stepProgram(): program.StepProgram | null {
+    return this.active?.fit?.graph?.program ?? null;
   }
   get logEveryNSteps(): number {
     return this.resolved.logEveryNSteps;

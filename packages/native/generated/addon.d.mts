@@ -371,8 +371,8 @@ export interface NativeAddon {
   /** Gives an event up. */
   eventFree?(id: number): void;
   // recorded steps
-  /** From here to programEnd this thread's operators are noted down while they run. */
-  programBegin(): void;
+  /** From here to programEnd this thread's operators are noted down while they run. `runs`: the program will, and so holds what was there before. */
+  programBegin(runs: boolean): void;
   /** Within a recording: `noted` is called after each operator that is noted down; its caller is who called that. */
   programNoted(noted: () => void): void;
   /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */

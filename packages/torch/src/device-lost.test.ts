@@ -33,3 +33,9 @@ test("an error that leaves the device alone stays what it was", () => {
   const error = nativeError("TORCH_OUT_OF_MEMORY", "CUDA error: out of memory", null);
   assert.ok(!(error instanceof DeviceLostError));
 });
+
+test("libtorch's advice about assertions is no assertion", () => {
+  const message =
+    "CUDA error: operation not permitted when stream is capturing\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.";
+  assert.ok(!(nativeError("TORCH", message, null) instanceof DeviceLostError));
+});

@@ -1,6 +1,7 @@
 /** A GPU that is lost to this process: what CUDA says when a kernel asserted, or read where nothing is. */
 
-const ASSERTED = /device-side assert/i;
+/** Not the advice that libtorch adds to every error of CUDA: to "enable device-side assertions". */
+const ASSERTED = /device-side assert(?!ions)/i;
 /** After one of these every further call on any device of the process fails: CUDA gives up the context. */
 const LOST =
   /CUDA error: (?:device-side assert|an illegal memory access|an illegal instruction|misaligned address|invalid program counter|invalid device address space|unspecified launch failure|hardware stack error|uncorrectable ECC|the launch timed out)/i;

@@ -196,3 +196,13 @@ test("a parameter's first gradient starts over, with what its window holds", asy
   assert.equal(graphed.step?.reason, null);
   assert.equal(graphed.step?.replayed, 3);
 });
+
+test("explain says how batches ran", async () => {
+  const { step } = await compare({ options: () => ({ accumulateGradBatches: 2 }) });
+  // On the CPU the Trainer reads the loss within the step, which no program can say.
+  assert.match(
+    step.describe() ?? "",
+    /^26 of 33 batches replayed as CUDA graphs \(opens not written down: .* reads a number .*, closes .*\)$/,
+  );
+  assert.equal(step.program, null);
+});

@@ -1,5 +1,5 @@
-import { HeldGradients, noGrad, outsideScopes, scope } from "@nbit/torch";
-import type { optim, Tensor } from "@nbit/torch";
+import { HeldGradients, noGrad, outsideScopes, scope, userLine } from "@nbit/torch";
+import type { optim, program, Tensor } from "@nbit/torch";
 import { mapTensors } from "../collections.js";
 import { isOverridden } from "../hooks.js";
 import type { Hooks } from "../hooks.js";
@@ -17,6 +17,13 @@ import type { TrainStep } from "./train-step.js";
 import { continues, ReplayPlan, roleOf, steps } from "./window-role.js";
 import type { WindowRole } from "./window-role.js";
 import { isError } from "@nbit/torch/realm";
+
+/** What an error says, and which line of the user's it came from. Reads files. */
+function inWords(error: unknown): string {
+  if (!isError(error)) return String(error);
+  const at = userLine(error.stack);
+  return `${error.message.split("\n")[0] ?? ""}${at === null ? "" : `; ${at.file}:${at.line}:${at.column}`}`;
+}
 
 export interface GraphedStepParts {
   readonly step: TrainStep;
@@ -51,8 +58,11 @@ export interface GraphedStepParts {
 export class GraphedStep {
   /** Why steps run eagerly; null while they are (or will be) replayed. */
   reason: string | null;
-  /** How many batches were replayed. */
+  /** How many batches were replayed, and all that came. */
   replayed = 0;
+  #batches = 0;
+  /** What was recorded of each role. */
+  readonly #transcripts = new Map<WindowRole, program.Transcript>();
   readonly #parts: GraphedStepParts;
   readonly #graphs: GraphMaker;
   #plan = new ReplayPlan(1);
@@ -91,6 +101,25 @@ export class GraphedStep {
     return null;
   }
 
+  /** What a batch that steps does, as operators: of the latest recording. Null: nothing was recorded. */
+  get program(): program.StepProgram | null {
+    return (this.#transcripts.get("whole") ?? this.#transcripts.get("closes"))?.program ?? null;
+  }
+
+  /** For `explain`: a phrase. */
+  describe(): string | null {
+    const { reason, replayed } = this;
+    if (this.#batches === 0) return reason === null ? null : `eagerly: ${reason}`;
+    if (replayed === 0 && reason !== null) return `eagerly: ${reason}`;
+    const programs = [...this.#transcripts].map(([role, { program, refusal }]) => {
+      const what =
+        program === null ? `not written down: ${refusal ?? "it threw"}` : `${program.operators.length} operators`;
+      return this.#transcripts.size === 1 ? what : `${role} ${what}`;
+    });
+    const others = reason === null ? "" : `; others ran eagerly: ${reason}`;
+    return `${replayed} of ${this.#batches} batches replayed as CUDA graphs${programs.length === 0 ? "" : ` (${programs.join(", ")})`}${others}`;
+  }
+
   /** What stands in the way of windows of several batches. */
   #graphUnsupportedReason(): string | null {
     const { module, precision } = this.#parts;
@@ -101,6 +130,7 @@ export class GraphedStep {
 
   run(batch: Batch, batchIdx: number, windowEnds: boolean): StepResult {
     const { step, progress, optimizers, warnings } = this.#parts;
+    this.#batches++;
     this.#latest?.end();
     this.#latest = null;
     for (const optimizer of optimizers) optimizer.refreshRates();
@@ -254,20 +284,19 @@ export class GraphedStep {
         role,
         this.#plan.begun || this.#first === null ? this.#graphs.make(this.#first) : this.#first,
         shared,
+        this.#inputs,
       );
       recording.capture(step, host, () => step.run(this.#batch, batchIdx, windowEnds));
       if (!step.hadLoss) throw new Error("trainingStep returned no loss");
       if (shared && this.#gradients?.link(false) !== 0)
         throw new Error("it made new gradients, where it should add to those that were there");
       this.#recordings.set(role, recording);
+      this.#transcripts.set(role, recording.transcript);
       this.#plan.recorded(role);
       return recording;
     } catch (error) {
       if (shared) this.#gradients?.undo();
-      this.#giveUp(
-        `the step could not be recorded (${isError(error) ? (error.message.split("\n")[0] ?? "") : String(error)})`,
-        "steps run eagerly from here",
-      );
+      this.#giveUp(`the step could not be recorded (${inWords(error)})`, "steps run eagerly from here");
       return null;
     } finally {
       Object.assign(progress, before);

@@ -1,4 +1,4 @@
-import { cuda, outsideScopes, scope, Tensor } from "@nbit/torch";
+import { cuda, outsideScopes, program, scope, Tensor } from "@nbit/torch";
 import type { LogSink } from "../logging/log-sink.js";
 import type { Precision } from "../precision/precision.js";
 import type { StepResult } from "../types.js";
@@ -37,6 +37,8 @@ type LogCall = Parameters<LogSink>;
 /** One batch of training in one role, recorded: its graph, and what it logs and returns. */
 export class Recording {
   readonly role: WindowRole;
+  /** What the batch does, as operators. */
+  readonly transcript: program.Transcript;
   readonly #graph: StepGraph;
   /** Other recordings write to the memory in which this one's results lie. */
   readonly #shared: boolean;
@@ -46,8 +48,12 @@ export class Recording {
   #norm: Tensor | number | undefined;
   #scale: Tensor | null = null;
 
-  constructor(role: WindowRole, graph: StepGraph, shared: boolean) {
+  /** `inputs`: the batch's tensors. */
+  constructor(role: WindowRole, graph: StepGraph, shared: boolean, inputs: readonly Tensor[]) {
     this.role = role;
+    this.transcript = new program.Transcript({
+      inputs: Object.fromEntries(inputs.map((t, i) => [`batch${inputs.length > 1 ? i : ""}`, t])),
+    });
     this.#graph = graph;
     this.#shared = shared;
   }
@@ -57,7 +63,9 @@ export class Recording {
     const sink: LogSink = (name, value, options) => {
       this.#logs.push([name, value instanceof Tensor ? outsideScopes(() => value.detach()) : value, options]);
     };
-    this.#result = host.logTo(sink, () => scope(() => outsideScopesOf(this.#graph.capture(run))));
+    this.#result = host.logTo(sink, () =>
+      scope(() => outsideScopesOf(this.#graph.capture(() => this.transcript.run(run)))),
+    );
     if (!(step.outcome instanceof Outcome)) return;
     ({ norm: this.#norm, scale: this.#scale } = step.outcome.lend());
   }

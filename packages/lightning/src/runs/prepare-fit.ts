@@ -174,7 +174,7 @@ function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null)
 
 function graphedStep(run: Run, step: TrainStep, progress: FitProgress): GraphedStep {
   const { strategy } = run;
-  return new GraphedStep({
+  const graphed = new GraphedStep({
     step,
     module: run.module,
     hooks: run.hooks,
@@ -186,6 +186,9 @@ function graphedStep(run: Run, step: TrainStep, progress: FitProgress): GraphedS
     device: strategy.rootDevice.toString(),
     exchange: { streamChanged: () => strategy.gradients?.streamChanged?.(), obstacle: strategy.graphObstacle ?? null },
   });
+  const { context } = run.precision;
+  if (context !== null) run.precision.context = { ...context, steps: () => graphed.describe() };
+  return graphed;
 }
 
 /** Where steps are programs of another device. */

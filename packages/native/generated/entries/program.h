@@ -9,8 +9,8 @@ namespace nbit {
 
 #pragma GCC visibility push(hidden)  // what is missing is then an error of the linker
 namespace entries {
-/** From here to programEnd this thread's operators are noted down while they run. */
-void programBegin();
+/** From here to programEnd this thread's operators are noted down while they run. `runs`: the program will, and so holds what was there before. */
+void programBegin(const Args& a);
 /** Within a recording: `noted` is called after each operator that is noted down; its caller is who called that. */
 void programNoted(const Args& a);
 /** (parameters, results); buffer: handles of parameters whose gradients the program made, then of its results. Ends what `programBegin` began → id of the program, 0 where it was refused. */

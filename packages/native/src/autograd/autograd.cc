@@ -3,6 +3,7 @@
 #include "amp/weight_casts.h"
 #include "autograd/defined.h"
 #include "binding/core.h"
+#include "cuda/branches.h"
 #include "entries/autograd.h"
 #include "memory/heap.h"
 #include "program/recorder.h"
@@ -24,11 +25,14 @@ namespace ag = torch::autograd;
 
 const EnvironmentLocal<std::vector<std::unique_ptr<c10::InferenceMode>>> inferenceModes;
 
-// JavaScript nodes need the thread that called backward; CPU graphs stay on it anyway.
+// JavaScript nodes need the thread that called backward, and so do recorders, which listen there; CPU graphs stay on it
+// anyway. Batches that warm up for a CUDA graph run as the recorded one does: what cuDNN has found out about shapes is
+// known to a thread.
 struct SingleThreaded {
   const bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
   SingleThreaded() {
-    if (js->javascriptNodes > 0) c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
+    if (js->javascriptNodes > 0 || program::recording != nullptr || graphSteps)
+      c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
   }
   ~SingleThreaded() { c10::AutogradState::get_tls_state().set_multithreading_enabled(before); }
 };

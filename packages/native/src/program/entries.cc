@@ -63,12 +63,13 @@ void write(const program::Counts& c) {
 
 }  // namespace
 
-void entries::programBegin() {
+void entries::programBegin(const Args& a) {
   Programs& p = programs();
   if (program::recording != nullptr || program::session != nullptr)
     fail("PROGRAM_NESTED", "a step is being recorded or replayed already: steps do not nest");
   p.recorder = std::make_unique<program::Recorder>();
   p.recorder->onRefusal = tell;
+  p.recorder->runs = a.flag(0);
   program::recording = p.recorder.get();
   program::listen(true);
 }

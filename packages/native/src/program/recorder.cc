@@ -182,7 +182,9 @@ int32_t Recorder::argument(const at::Tensor& t) {
     id = add(t, t.unsafeGetTensorImpl()->is_wrapped_number() ? Buffer::Origin::number : Buffer::Origin::external);
   Value& value = program.values[id];
   value.requiresGrad |= t.requires_grad();
-  if (!program.isMade(id) && !value.tensor.defined()) value.tensor = t;
+  const auto origin = program.buffers[value.buffer].origin;
+  if (origin != Buffer::Origin::made && (runs || origin == Buffer::Origin::number) && !value.tensor.defined())
+    value.tensor = t;
   return id;
 }
 

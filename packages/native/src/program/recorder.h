@@ -29,6 +29,8 @@ class Recorder {
   void (*onNoted)() = nullptr;
   /** JavaScript runs again in a replay: what it reads and decides, it reads and decides again. */
   bool followsJavaScript = false;
+  /** The program is run, and keeps the tensors that were there before. Else it is read, and keeps none. */
+  bool runs = true;
 
   /** The value that a tensor is; one that no operator has made is noted down as external. */
   int32_t know(const at::Tensor& t) { return argument(t); }

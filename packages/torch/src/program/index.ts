@@ -2,6 +2,7 @@
 export { isRecording, RecordedStep, type RecordedStepOptions } from "./recorded-step.js";
 export { FollowedStep, type FollowedSteps, type StepEnd } from "./followed-step.js";
 export type { ReplayPlan } from "./plan.js";
+export { Transcript, type TranscriptOptions } from "./transcript.js";
 export { print } from "./print.js";
 export { fromData } from "./check.js";
 export type {

@@ -10,6 +10,7 @@ import { blame, inWords, lineInWords, stackHere, watchForBlame } from "./blame.j
 import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
+import { tensorsOf } from "./results.js";
 
 let recording = false;
 /** Whether a step is being recorded: what looks at values now and then waits for another. */
@@ -30,11 +31,6 @@ export interface RecordedStepOptions {
 }
 const NAMES: OptionNames<RecordedStepOptions> = { inputs: true, parameters: true, lines: flag };
 
-function tensorsOf(result: unknown): [string, Tensor][] {
-  if (result instanceof Tensor) return [["result", result]];
-  if (typeof result !== "object" || result === null) return [];
-  return Object.entries(result).filter((entry): entry is [string, Tensor] => entry[1] instanceof Tensor);
-}
 function checkTensors(fn: string, what: string, tensors: readonly unknown[]): void {
   for (const t of tensors) if (!(t instanceof Tensor)) throw new ArgumentError(fn, `${what} to be tensors`, t);
 }
@@ -110,7 +106,7 @@ export class RecordedStep {
     this.#recorded = true;
     advanceWeightsEpoch(); // casts of weights are part of the step
     watchForBlame();
-    native.programBegin();
+    native.programBegin(true);
     recording = true;
     const stacks = this.#stacks;
     if (stacks !== null) native.programNoted(() => stacks.push(stackHere()));
