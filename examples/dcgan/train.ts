@@ -1,7 +1,7 @@
 import { LightningModule, Trainer } from "@nbit/lightning";
 import { amp, DataLoader, full, manualSeed, nn, optim, randn, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import type { Curves, RunOptions } from "../shared/options.js";
+import { accelerator, region, type Curves, type RunOptions } from "../shared/options.js";
 import { digits } from "../shared/pictures.js";
 import { Discriminator, Generator, weightsInit } from "./model.js";
 
@@ -31,7 +31,7 @@ class DCGAN extends LightningModule {
 
   /** Cross entropy of probabilities, outside autocast: it is for float32 alone. */
   private loss(output: Tensor, label: number): Tensor {
-    return amp.autocast({ enabled: false }, () => this.criterion.call(output, full([output.size(0)], label)));
+    return amp.autocast(region(32), () => this.criterion.call(output, full([output.size(0)], label)));
   }
 
   override trainingStep([real]: [Tensor]): void {
@@ -77,7 +77,7 @@ export async function train({ precision = 32, steps = 100, log = () => {} }: Run
   const loader = new DataLoader(new TensorDataset(images), { batchSize: 8, shuffle: true });
   const model = new DCGAN(100, 16, log);
   const trainer = new Trainer({
-    accelerator: "cpu",
+    accelerator: accelerator(),
     precision,
     maxSteps: 2 * steps, // both optimizers' steps count
     logger: false,

@@ -1,6 +1,7 @@
 /** Pictures out of noise, step by step. Ho, Jain and Abbeel, 2020, arXiv:2006.11239. */
 import { amp, cumprod, full, linspace, nn, noGrad, randint, randn, randnLike, scope, sub } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { region } from "../shared/options.js";
 import type { Unet } from "./unet.js";
 
 const F = nn.functional;
@@ -38,7 +39,7 @@ export class GaussianDiffusion extends nn.Module {
 
   /** A picture with the noise of time `t`. In float32 also within autocast: signal and noise are far apart in size. */
   qSample(xStart: Tensor, t: Tensor, noise: Tensor): Tensor {
-    return amp.autocast({ enabled: false }, () =>
+    return amp.autocast(region(32), () =>
       extract(this.sqrtAlphasCumprod, t).mul(xStart).add(extract(this.sqrtOneMinusAlphasCumprod, t).mul(noise)),
     );
   }

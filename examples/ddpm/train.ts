@@ -1,6 +1,6 @@
 import { amp, DataLoader, manualSeed, nn, noGrad, optim, scope, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { pictures } from "../shared/pictures.js";
 import { GaussianDiffusion } from "./diffusion.js";
 import { Unet } from "./unet.js";
@@ -16,7 +16,7 @@ export function train({ precision = 32, steps = 200, log = () => {} }: RunOption
   const diffusion = new GaussianDiffusion(new Unet(16, 1), SIZE, 1, TIMESTEPS);
   const optimizer = new optim.Adam(diffusion.parameters(), { lr: 1e-3, betas: [0.9, 0.99] });
   const ema = new AveragedModel(diffusion, { multiAvgFn: getEmaMultiAvgFn(0.95) });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const losses: number[] = [];
   while (losses.length < steps) {

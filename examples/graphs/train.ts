@@ -1,6 +1,6 @@
 import { amp, manualSeed, nn, noGrad, optim, scope } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { citations } from "./data.js";
 import { GAT } from "./gat.js";
 import { GCN } from "./gcn.js";
@@ -22,7 +22,7 @@ export function train(
   const model: nn.Module & { forward(x: Tensor, edges: Tensor): Tensor } =
     network === "gcn" ? new GCN(words, 16, classes) : new GAT(words, 8, 8, classes);
   const optimizer = new optim.Adam(model.parameters(), { lr: network === "gcn" ? 0.01 : 0.005, weightDecay: 5e-4 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const losses: number[] = [];
   const right: number[] = [];

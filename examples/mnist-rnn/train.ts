@@ -1,5 +1,5 @@
 import { amp, DataLoader, manualSeed, nn, optim, scope, TensorDataset } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { digits, labels } from "../shared/pictures.js";
 import { Net } from "./model.js";
 
@@ -10,7 +10,7 @@ export function train({ precision = 32, steps = 240, log = () => {} }: RunOption
   const model = new Net();
   const optimizer = new optim.Adadelta(model.parameters(), { lr: 0.1 });
   const scheduler = new optim.lrScheduler.StepLR(optimizer, { stepSize: 1, gamma: 0.7 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   model.train();
   const losses: number[] = [];

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { amp, load, manualSeed, nn, noGrad, randint, save, scope, stack, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { book } from "../shared/text.js";
 import { GPT, type GPTConfig } from "./model.js";
 
@@ -95,7 +95,7 @@ export function train(options: TrainOptions = {}): Curves<"loss" | "val"> {
   const data = prepare();
   const { model, optimizer, modelArgs, ...begun } = begin(resume, data.chars.length);
   let { iterNum, bestValLoss } = begun;
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const lossOf = ([x, y]: readonly [Tensor, Tensor]): Tensor =>
     amp.autocast(region(precision), () => model.call(x, y)[1]);

@@ -1,6 +1,6 @@
 import { amp, DataLoader, manualSeed, nn, noGrad, optim, scope, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { pictures } from "../shared/pictures.js";
 import { Features } from "./features.js";
 import { TransformerNet } from "./transformer-net.js";
@@ -26,7 +26,7 @@ export function train({ precision = 32, steps = 60, log = () => {} }: RunOptions
   const vgg = new Features();
   const optimizer = new optim.Adam(transformer.parameters(), { lr: 1e-3 });
   const mseLoss = new nn.MSELoss();
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const gramStyle = noGrad(() => amp.autocast(region(precision), () => Object.values(vgg.call(style)).map(gramMatrix)));
 

@@ -1,6 +1,6 @@
 import { amp, cat, distributions, finfo, keep, manualSeed, optim, rand, scope, tensor } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { CartPole, type State } from "./cart-pole.js";
 import { Policy } from "./model.js";
 
@@ -13,7 +13,7 @@ export function train({ precision = 32, steps = 200, log = () => {} }: RunOption
   const env = new CartPole();
   const policy = new Policy();
   const optimizer = new optim.Adam(policy.parameters(), { lr: 1e-2 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   /** An action, and the logarithm of its probability. */
   const selectAction = (state: State): [action: number, logProb: Tensor] => {

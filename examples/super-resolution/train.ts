@@ -1,6 +1,6 @@
 import { amp, DataLoader, manualSeed, nn, noGrad, optim, scope, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { pictures } from "../shared/pictures.js";
 import { Net } from "./model.js";
 
@@ -21,7 +21,7 @@ export function train({ precision = 32, steps = 100, log = () => {} }: RunOption
   const model = new Net(UPSCALE);
   const criterion = new nn.MSELoss();
   const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const losses: number[] = [];
   const ratios: number[] = [];

@@ -1,6 +1,6 @@
 import { amp, manualSeed, nn, noGrad, optim, scope } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { getDataloader, sentenceOf } from "./data.js";
 import { AttnDecoderRNN, EncoderRNN } from "./model.js";
 
@@ -14,7 +14,7 @@ export function train({ precision = 32, steps = 240, log = () => {} }: RunOption
   const decoder = new AttnDecoderRNN(HIDDEN_SIZE, outputLang.nWords);
   const encoderOptimizer = new optim.Adam(encoder.parameters(), { lr: 0.005 });
   const decoderOptimizer = new optim.Adam(decoder.parameters(), { lr: 0.005 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
   const criterion = new nn.NLLLoss();
 
   const translate = (input: Tensor, target: Tensor | null): Tensor =>

@@ -1,6 +1,6 @@
 import { amp, DataLoader, manualSeed, nn, noGrad, optim, scope, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type Precision, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type Precision, type RunOptions } from "../shared/options.js";
 import { pictures } from "../shared/pictures.js";
 import { diceCoeff, diceLoss } from "./dice.js";
 import { UNet } from "./unet.js";
@@ -49,7 +49,7 @@ export function train({ precision = 32, steps = 60, log = () => {} }: RunOptions
     foreach: true,
   });
   const scheduler = new optim.lrScheduler.ReduceLROnPlateau(optimizer, "max", { patience: 5 });
-  const gradScaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
   const criterion = new nn.CrossEntropyLoss();
 
   const losses: number[] = [];
@@ -62,11 +62,11 @@ export function train({ precision = 32, steps = 60, log = () => {} }: RunOptions
           return criterion.call(masksPred, trueMasks).add(diceLoss(F.softmax(masksPred, 1).float(), planes(trueMasks)));
         });
         optimizer.zeroGrad({ setToNone: true });
-        gradScaler.scale(loss).backward();
-        gradScaler.unscale_(optimizer);
+        scaler.scale(loss).backward();
+        scaler.unscale_(optimizer);
         nn.utils.clipGradNorm_(model.parameters(), 1.0);
-        gradScaler.step(optimizer);
-        gradScaler.update();
+        scaler.step(optimizer);
+        scaler.update();
         losses.push(loss.item());
       });
       if (losses.length % EVALUATE_EVERY === 1) log(`step ${losses.length}: loss ${losses.at(-1)?.toFixed(4)}`);

@@ -1,5 +1,5 @@
 import { amp, DataLoader, manualSeed, optim, scope, TensorDataset } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { digits } from "../shared/pictures.js";
 import { lossFunction, VAE } from "./model.js";
 
@@ -9,7 +9,7 @@ export function train({ precision = 32, steps = 300, log = () => {} }: RunOption
   const loader = new DataLoader(new TensorDataset(digits(4096)), { batchSize: 128, shuffle: true });
   const model = new VAE();
   const optimizer = new optim.Adam(model.parameters(), { lr: 1e-3 });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   model.train();
   const losses: number[] = [];

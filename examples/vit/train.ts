@@ -1,7 +1,7 @@
 import { LightningModule, Trainer, type TrainerOptions } from "@nbit/lightning";
 import { DataLoader, manualSeed, nn, optim, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import type { Curves, RunOptions } from "../shared/options.js";
+import { accelerator, type Curves, type RunOptions } from "../shared/options.js";
 import { digits, labels } from "../shared/pictures.js";
 import { ViT } from "./model.js";
 
@@ -46,7 +46,7 @@ export async function train({ precision = 32, steps = 240, log = () => {} }: Run
     enableProgressBar: false,
     enableModelSummary: false,
   };
-  const trainer = new Trainer({ accelerator: "cpu", precision, maxSteps: steps, maxEpochs: -1, ...quiet });
+  const trainer = new Trainer({ accelerator: accelerator(), precision, maxSteps: steps, maxEpochs: -1, ...quiet });
   await trainer.fit(module, { trainDataloaders: loader });
   return { loss: module.losses };
 }

@@ -1,6 +1,6 @@
 import { amp, manualSeed, nn, noGrad, optim, scope } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
-import { region, type Curves, type RunOptions } from "../shared/options.js";
+import { gradScaler, region, type Curves, type RunOptions } from "../shared/options.js";
 import { batchify, Corpus, getBatch } from "./data.js";
 import { RNNModel, TransformerModel, type RNNType, type State } from "./model.js";
 
@@ -33,7 +33,7 @@ export function train(
   const criterion = new nn.NLLLoss();
   let lr = 5;
   const optimizer = new optim.SGD(model.parameters(), { lr });
-  const scaler = new amp.GradScaler({ enabled: precision === 16 });
+  const scaler = gradScaler(precision);
 
   const initHidden = (bsz: number): Hidden => (model instanceof RNNModel ? model.initHidden(bsz) : null);
   const predict = (data: Tensor, hidden: Hidden): [output: Tensor, hidden: Hidden] =>

@@ -1,6 +1,7 @@
 /**
  * Ports of PyTorch programs against their Python twins: the values of the first steps, from the same seed. Import it
- * before a program: it pins libtorch's arithmetic.
+ * before a program: it pins libtorch's arithmetic. With NBIT_PORTS_ON=gpu in the environment they train on the GPU,
+ * whose generator is another: what they give is then looked at by itself.
  */
 import { incomparable, type FixtureOrigin } from "../../helpers/reproducible.js";
 import assert from "node:assert/strict";
@@ -11,7 +12,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { arange, cpuCapability, setCpuKernels, setNumThreads, versions } from "@nbit/torch";
+import { arange, cpuCapability, setCpuKernels, setDefaultDevice, setNumThreads, versions } from "@nbit/torch";
 import type { Precision, RunOptions } from "nbit-examples/shared/options";
 import { assertNear, DISTANCES } from "../../helpers/square-roots.js";
 
@@ -51,15 +52,19 @@ const PRECISIONS = [32, "bf16", 16] as const;
  */
 const FROM_OTHER_ROOTS = { 32: DISTANCES.float32.value, bf16: DISTANCES.bfloat16.value, 16: DISTANCES.bfloat16.value };
 const EQUAL = { 32: 0, bf16: 0, 16: 0 };
+export const onGpu = process.env["NBIT_PORTS_ON"] === "gpu";
+if (onGpu) setDefaultDevice("cuda");
 
 /** Tests a program in every precision: equal to its twin where this has it, and in any case finite and falling. */
 export function comparesWithTwin(port: Port): void {
   const { origin, curves } = JSON.parse(readFileSync(join(examples, port.name, "losses.json"), "utf8")) as Recorded;
   setNumThreads(1);
   setCpuKernels("libtorch");
-  const reason = incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
+  const reason = onGpu
+    ? "its twin ran on a CPU"
+    : incomparable(origin, { libtorch: versions().libtorch, capability: cpuCapability() });
   const roots = createHash("sha256")
-    .update(new Uint8Array(arange(1, 1025).div(7).sqrt().toBytes()))
+    .update(new Uint8Array(arange(1, 1025, { device: "cpu" }).div(7).sqrt().toBytes()))
     .digest("hex");
   const limits = roots === origin.roots ? EQUAL : FROM_OTHER_ROOTS;
 
@@ -96,7 +101,7 @@ function falls(name: string, curve: readonly number[]): void {
 /** Tests that the program runs from the command line, in float16 by nbit's own kernels. */
 export function runs(name: string, expected: RegExp): void {
   test(`${name}: its command`, async () => {
-    const args = ["--precision", "16", "--steps", "1"];
+    const args = ["--precision", "16", "--steps", "1", "--accelerator", onGpu ? "gpu" : "cpu"];
     const { stdout } = await promisify(execFile)(process.execPath, [join(examples, "dist", name, "main.js"), ...args]);
     assert.match(stdout, expected);
   });

@@ -1,4 +1,4 @@
-import { comparesWithTwin, runs } from "./check.js";
+import { comparesWithTwin, onGpu, runs } from "./check.js";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
@@ -13,7 +13,7 @@ comparesWithTwin({
   distance: { 32: 1e-3, bf16: 0.2, 16: 0.2 },
 });
 
-test("time-sequence: precision 64", () => {
+test("time-sequence: precision 64", { skip: onGpu && "its twin ran on a CPU" }, () => {
   const twin = JSON.parse(
     readFileSync(new URL("../../../../examples/time-sequence/losses.json", import.meta.url), "utf8"),
   ) as { readonly curves: { readonly "64": { readonly loss: readonly number[]; readonly future: readonly number[] } } };

@@ -1,9 +1,13 @@
 """Records what PyTorch makes of the tables in cases/: `python make_fixtures.py [area …]`. README.md says what a case is.
 
+`python make_fixtures.py --device cuda --out FOLDER [area …]` records what it makes of them on a GPU, as run.ts does there; rows that this PyTorch
+does not have are left out, and named.
+
 Each tensor is recorded by its dtype, shape, its product with a fixed vector and its norm, in float64: a wrong element shows in the
 product, and a table of hundreds of calls stays small.
 """
 
+import argparse
 import json
 import math
 import pathlib
@@ -23,7 +27,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.
 
 def digest(t):
     t = t.detach()
-    t = t.coalesce().to_dense() if t.is_sparse else t
+    t = (t.coalesce().to_dense() if t.is_sparse else t).cpu()
     kind, shape = str(t.dtype).removeprefix("torch."), list(t.shape)
     flat = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t).reshape(-1).double()
     w = torch.from_numpy(hashed(7, flat.numel()) * 2 - 1)
@@ -34,11 +38,22 @@ def number(x):
     return float(f"{x:.12g}") if math.isfinite(x) else str(x)
 
 
+DEVICE = "cpu"
+
+
 class Case:
     """One row of a table in one mode."""
 
     def __init__(self, row, mode):
         self.row, self.mode, self.dtype = row, mode, DTYPES[mode]
+        self.place = DEVICE
+
+    def module(self, make):
+        """Modules are drawn by the CPU's generator, and moved then."""
+        self.place = "cpu"
+        made = make()
+        self.place = DEVICE
+        return made
 
     def tensor(self, spec, key):
         shape, dtype = spec["shape"] if "shape" in spec else [len(spec["values"])], spec.get("dtype", "float")
@@ -53,8 +68,8 @@ class Case:
             data = low + (high - low) * u
             data = data if floating else data.floor()
             if kind.is_complex:
-                return torch.view_as_complex(data.reshape([*shape, 2])).to(kind).requires_grad_(spec.get("grad", True))
-        t = data.reshape(shape).to(kind)
+                return torch.view_as_complex(data.reshape([*shape, 2])).to(kind).to(self.place).requires_grad_(spec.get("grad", True))
+        t = data.reshape(shape).to(kind).to(self.place)
         return t.requires_grad_(spec.get("grad", "values" not in spec)) if kind.is_floating_point else t
 
     def value(self, v, key):
@@ -84,7 +99,7 @@ class Case:
         return fn(*first, *args, **kwargs)
 
     def region(self):
-        return torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.mode == "autocast")
+        return torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=self.mode == "autocast")
 
 
 def lookup(path):
@@ -115,7 +130,7 @@ def loss_of(outputs):
             continue
         real = torch.view_as_real(t.resolve_conj()) if t.is_complex() else t
         wide = real.double() if real.dtype == torch.float64 else real.float()
-        w = torch.from_numpy(hashed(11, wide.numel()) * 2 - 1).reshape(wide.shape).to(wide.dtype)
+        w = torch.from_numpy(hashed(11, wide.numel()) * 2 - 1).reshape(wide.shape).to(wide)
         part = (wide * w).mean() if wide.numel() else wide.sum()
         total = part if total is None else total + part
     return total
@@ -130,9 +145,9 @@ def run_call(case):
     record = {}
     torch.manual_seed(0)
     if module:
-        target = case.call(fn, row, "arg").train(row.get("train", True))
+        target = case.module(lambda: case.call(fn, row, "arg")).train(row.get("train", True))
         record["state"] = {name: digest(t) for name, t in target.state_dict().items() if isinstance(t, torch.Tensor)}
-        target = target.to(case.dtype)
+        target = target.to(DEVICE, case.dtype)
         forward_kwargs = {k: case.value(v, f"fwd.{k}") for k, v in row.get("forward", {}).items()}
         call = lambda: target(*inputs, **forward_kwargs)  # noqa: E731
         params = dict(target.named_parameters())
@@ -180,7 +195,7 @@ def run_optimizer(case):
     """Some steps on a small model: losses, parameters after each, state after the last."""
     row = case.row
     torch.manual_seed(0)
-    model = small_model(case).to(case.dtype)
+    model = small_model(case).to(DEVICE, case.dtype)
     sparse = row.get("model") == "embedding"
     x = case.tensor({"shape": [5, 2], "dtype": "int64", "high": 10} if sparse else {"shape": [5, 6], "grad": False}, "x")
     y = case.tensor({"shape": [5, 3], "grad": False}, "y")
@@ -268,9 +283,18 @@ def run(case):
 
 
 def main():
+    global DEVICE
+    parser = argparse.ArgumentParser()
+    parser.add_argument("areas", nargs="*")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=pathlib.Path, default=HERE / "fixtures")
+    arguments = parser.parse_args()
+    DEVICE = arguments.device
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
+    arguments.out.mkdir(exist_ok=True)
     origin = {"torch": torch.__version__.split("+")[0], "capability": torch.backends.cpu.get_cpu_capability(), "environment": ENVIRONMENT}
-    areas = sys.argv[1:] or sorted(p.stem for p in (HERE / "cases").glob("*.json"))
+    areas = arguments.areas or sorted(p.stem for p in (HERE / "cases").glob("*.json"))
     for area in areas:
         rows = json.loads((HERE / "cases" / f"{area}.json").read_text())
         names = [row["name"] for row in rows]
@@ -283,9 +307,12 @@ def main():
                 try:
                     record = run(Case(row, mode))
                 except Exception as error:
-                    raise RuntimeError(f"{area}: {row['name']} ({mode})") from error
+                    if DEVICE == "cpu":
+                        raise RuntimeError(f"{area}: {row['name']} ({mode})") from error
+                    print(f"{area}: {row['name']} ({mode}): {str(error).splitlines()[0][:160]}")
+                    continue
                 lines.append(json.dumps({"name": row["name"], "mode": mode, **record}, separators=(",", ":")))
-        (HERE / "fixtures" / f"{area}.jsonl").write_text("\n".join(lines) + "\n")
+        (arguments.out / f"{area}.jsonl").write_text("\n".join(lines) + "\n")
         print(f"{area}: {len(lines) - 1} records of {len(rows)} cases")
 
 

@@ -1,4 +1,7 @@
-/** The TypeScript twin of make_fixtures.py: what nbit makes of a row in a mode, in the form of a record. */
+/**
+ * The TypeScript twin of make_fixtures.py: what nbit makes of a row in a mode, in the form of a record. On a device
+ * other than the CPU, too: what is drawn is drawn by the CPU's generator and moved then, as far as the row lets it be.
+ */
 import { crc32 } from "node:zlib";
 import * as torch from "@nbit/torch";
 import { autocast, manualSeed, nn, optim, tensor, Tensor, viewAsReal, type DType } from "@nbit/torch";
@@ -16,13 +19,36 @@ const DTYPES: Readonly<Record<Mode, DType>> = {
 };
 const WHOLE = /^(?:u?int|bool)/;
 
+/** Where a row runs, and what the random numbers of its calls begin with. */
+export interface Place {
+  /** Default "cpu". */
+  readonly device?: "cpu" | "cuda";
+  /** Default: the twin's. */
+  readonly seed?: number;
+}
+
 class Case {
   readonly dtype: DType;
+  readonly device: "cpu" | "cuda";
+  readonly seed: number;
+  /** Where tensors of the table lie now. */
+  #place: "cpu" | "cuda";
   constructor(
     readonly row: Row,
     readonly mode: Mode,
+    { device = "cpu", seed = 1 }: Place,
   ) {
     this.dtype = DTYPES[mode];
+    this.device = this.#place = device;
+    this.seed = seed;
+  }
+
+  /** A module with the numbers that the CPU's generator draws, then on the device. */
+  module<T extends nn.Module>(make: () => T): T {
+    this.#place = "cpu";
+    const made = make();
+    this.#place = this.device;
+    return made;
   }
 
   tensor(spec: TensorSpec, key: string): Tensor {
@@ -38,7 +64,7 @@ class Case {
       data = hashed(crc32(`${this.row.name}#${key}`), n).map((u) => low + (high - low) * u);
       if (!floating) data = data.map(Math.floor);
     }
-    const t = fromDoubles(data, shape, dtype);
+    const t = fromDoubles(data, shape, dtype).to(this.#place);
     return floating ? t.requiresGrad_(spec.grad ?? spec.values === undefined) : t;
   }
 
@@ -71,7 +97,7 @@ class Case {
   }
 
   run<T>(fn: () => T): T {
-    return this.mode === "autocast" ? autocast({ deviceType: "cpu", dtype: "bfloat16" }, fn) : fn();
+    return this.mode === "autocast" ? autocast({ deviceType: this.device, dtype: "bfloat16" }, fn) : fn();
   }
 }
 
@@ -101,7 +127,7 @@ function lossOf(outputs: readonly Tensor[]): Tensor | null {
     const wide = real.to(real.dtype === "float64" ? "float64" : "float32");
     const w = tensor(hashed(11, wide.numel()).map((u) => u * 2 - 1))
       .reshape(wide.shape)
-      .to(wide.dtype);
+      .to({ dtype: wide.dtype, device: wide.device });
     const part = wide.numel() > 0 ? wide.mul(w).mean() : wide.sum();
     total = total === null ? part : total.add(part);
   }
@@ -124,15 +150,15 @@ function runCall(c: Case): Readonly<Record<string, unknown>> {
   let module: nn.Module | null = null;
   let call = (): unknown => c.call(target, row, "arg", inputs);
   if (isClass(target) && target.prototype instanceof nn.Module) {
-    const made = (module = c.call(target, row, "arg", []) as nn.Module);
+    const made = (module = c.module(() => c.call(target, row, "arg", []) as nn.Module));
     made.train(row.train ?? true);
     record["state"] = digestsOf(made.stateDict());
-    made.to(c.dtype);
+    made.to({ device: c.device, dtype: c.dtype });
     const named = c.named(row.forward, "fwd");
     const given = Object.keys(named).length > 0 ? [...inputs, named] : inputs;
     call = (): unknown => (made as unknown as { call: Callable }).call(...given);
   }
-  manualSeed(1);
+  manualSeed(c.seed);
   const forward = (): Tensor[] => {
     const all = tensorsOf(c.run(call));
     return all;
@@ -172,7 +198,7 @@ function smallModel(c: Case): nn.Sequential {
 function runOptimizer(c: Case): Readonly<Record<string, unknown>> {
   const { row } = c;
   manualSeed(0);
-  const model = smallModel(c).to(c.dtype);
+  const model = smallModel(c).to({ device: c.device, dtype: c.dtype });
   const sparse = row.model === "embedding";
   const x = c.tensor(sparse ? { shape: [5, 2], dtype: "int64", high: 10 } : { shape: [5, 6], grad: false }, "x");
   const y = c.tensor({ shape: [5, 3], grad: false }, "y");
@@ -257,8 +283,8 @@ function ratesOf(optimizer: optim.Optimizer): (readonly [number, number])[] {
 }
 
 /** The record of a row in a mode. Throws what nbit throws. */
-export function run(row: Row, mode: Mode): Readonly<Record<string, unknown>> {
-  const c = new Case(row, mode);
+export function run(row: Row, mode: Mode, place: Place = {}): Readonly<Record<string, unknown>> {
+  const c = new Case(row, mode, place);
   if (row.call.startsWith("optim.lr_scheduler.") || row.call === "optim.swa_utils.SWALR") return runScheduler(c);
   return row.call.startsWith("optim.") ? runOptimizer(c) : runCall(c);
 }

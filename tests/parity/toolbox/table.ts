@@ -60,13 +60,27 @@ export function toleranceOf(row: Row, mode: Mode): number {
   return row.tolerance ?? { float32: 3e-6, float64: 1e-11, bfloat16: 5e-3, autocast: 5e-3 }[mode];
 }
 
+/** What of a record is compared. */
+export interface Comparison {
+  readonly dtypes: boolean;
+  readonly values: boolean;
+}
+const ALL: Comparison = { dtypes: true, values: true };
+
 /** Everything of a record that differs from ours, in words. */
-export function differences(expected: unknown, received: unknown, tolerance: number, path = ""): string[] {
+export function differences(
+  expected: unknown,
+  received: unknown,
+  tolerance: number,
+  path = "",
+  how: Comparison = ALL,
+): string[] {
   if (Array.isArray(expected) && isDigest(expected))
-    return fromNumbers(expected as unknown as Digest, received as Digest | null | undefined, tolerance).map(
+    return fromNumbers(expected as unknown as Digest, received as Digest | null | undefined, tolerance, how).map(
       (text) => `${path}: ${text}`,
     );
   if (typeof expected === "number" || typeof expected === "string") {
+    if (!how.values) return [];
     if (typeof expected === "number" && typeof received === "number")
       return Math.abs(expected - received) <= tolerance * Math.max(1, Math.abs(expected))
         ? []
@@ -85,6 +99,7 @@ export function differences(expected: unknown, received: unknown, tolerance: num
       Reflect.get(received, name),
       tolerance,
       path === "" ? name : `${path}.${name}`,
+      how,
     ),
   );
 }

@@ -1,4 +1,7 @@
-/** The few random draws that samplers and loaders make, each the same operator on the same generator as PyTorch's. */
+/**
+ * The few random draws that samplers and loaders make, each the same operator on the same generator as PyTorch's: the
+ * CPU's, whatever the default device is.
+ */
 import { ArgumentError } from "../errors.js";
 import { instanceOf, orNull } from "../kinds.js";
 import { empty, multinomial as drawMultinomial, randint, randperm } from "../ops/index.js";
@@ -16,15 +19,15 @@ function positions(t: Tensor): Float64Array {
 
 /** A 63-bit seed: one draw from a generator, the default one if null. */
 export function drawSeed(generator: Generator | null): bigint {
-  return scope(() => empty([], { dtype: "int64" }).random_({ generator }).itemBigInt());
+  return scope(() => empty([], { dtype: "int64", device: "cpu" }).random_({ generator }).itemBigInt());
 }
 
 export function permutation(n: number, generator: Generator | null): Float64Array {
-  return scope(() => positions(randperm(n, { generator, dtype: "int64" })));
+  return scope(() => positions(randperm(n, { generator, dtype: "int64", device: "cpu" })));
 }
 
 export function uniform(high: number, count: number, generator: Generator | null): Float64Array {
-  return scope(() => positions(randint(high, [count], { generator, dtype: "int64" })));
+  return scope(() => positions(randint(high, [count], { generator, dtype: "int64", device: "cpu" })));
 }
 
 export function multinomial(

@@ -146,12 +146,12 @@ function tensorOf(fn: string, path: string, fd: number): Tensor {
   if (isGzip(head)) {
     const file = inflate(withFile(fn, "read", path, () => readFileSync(path)));
     const { dtype, width, shape, start } = headerOf(file, file.length);
-    const made = empty(shape, { dtype });
+    const made = empty(shape, { dtype, device: "cpu" });
     fillFrom(made, (take) => take(swapBytes(file.subarray(start), width)));
     return made;
   }
   const { dtype, width, shape, start } = headerOf(head, size);
-  const made = empty(shape, { dtype });
+  const made = empty(shape, { dtype, device: "cpu" });
   fillFrom(made, (take) => {
     const memory = new Uint8Array(Math.min(PIECE, size - start));
     for (let at = start; at < size; at += PIECE) {

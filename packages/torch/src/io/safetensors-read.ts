@@ -132,7 +132,7 @@ export class SafetensorsFile {
     checkRange(fn, name, shape, start, end);
     const size = itemSize(dtype);
     return scope(() => {
-      const tensor = empty([end - start], { dtype });
+      const tensor = empty([end - start], { dtype, device: "cpu" });
       fillFrom(tensor, (take) => this.eachBytes(name, start * size, end * size, take));
       return options.device === undefined ? tensor : tensor.to({ device: options.device });
     });
@@ -147,7 +147,7 @@ export class SafetensorsFile {
       );
   }
   #fill(info: TensorInfo): Tensor {
-    const tensor = empty(info.shape, { dtype: info.dtype });
+    const tensor = empty(info.shape, { dtype: info.dtype, device: "cpu" });
     fillFrom(tensor, (take) => this.eachBytes(info.name, 0, info.end - info.start, take));
     return tensor;
   }

@@ -74,7 +74,7 @@ export class ShardedCheckpoint {
     const { dtype, shape } = this.info(name);
     checkRange("ShardedCheckpoint.read", name, shape, start, end);
     return scope(() => {
-      const tensor = empty([end - start], { dtype });
+      const tensor = empty([end - start], { dtype, device: "cpu" });
       fillFrom(tensor, (take) => this.eachBytes(name, start, end, take));
       return options.device === undefined ? tensor : tensor.to({ device: options.device });
     });

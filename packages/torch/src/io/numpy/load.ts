@@ -102,7 +102,7 @@ export function filledBy(
   { type, shape, fortran }: Pick<NpyHeader, "type" | "shape" | "fortran">,
   each: (take: (piece: Uint8Array) => void) => void,
 ): Tensor {
-  const made = empty(fortran ? [...shape].reverse() : shape, { dtype: type.dtype });
+  const made = empty(fortran ? [...shape].reverse() : shape, { dtype: type.dtype, device: "cpu" });
   fillFrom(made, (take) =>
     each((piece) => {
       if (type.bigEndian) swapBytes(piece, type.swapped);

@@ -66,7 +66,7 @@ export class StorageRoot {
     // Booleans are checked while they are read.
     const mapped = this.bigEndian || dtype === "bool" || device.type !== "cpu" ? null : bytes.mapped();
     if (mapped !== null) return mapped.view(dtype);
-    const made = empty([count], { dtype });
+    const made = empty([count], { dtype, device: "cpu" });
     fillFrom(made, (take) =>
       bytes.each((piece) => {
         if (this.bigEndian) swapBytes(piece, swappedWidth(dtype));
