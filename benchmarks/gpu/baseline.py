@@ -2,9 +2,10 @@
 
     python baseline.py <model> <precision> <mode> <steps>    one line of JSON
     python baseline.py serve                                 the same for every such line on stdin; imports once and forks for each
+    python baseline.py <model> <precision> weights <file>    the initial weights and the batch, for jax_side.py
 
-A precision may end in *n: n batches to an optimizer step (bf16*4). Modes: eager and compile (Lightning's Trainer), loop (a plain PyTorch loop). The same models as models.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
-a file for the time of every kernel.
+A precision may end in *n: n batches to an optimizer step (bf16*4). Modes: eager and compile (Lightning's Trainer), loop and loop-compile (a plain PyTorch loop). The same models as models.ts and vit.ts, drawn in the same order from the same seed. `NBIT_PROFILE` names
+a file for the time of every kernel. From NBIT_BENCH_STARTED, the time at which the process was started, follows how long the first step took to come; imports of a server count for each of its rows.
 """
 import contextlib
 import json
@@ -14,12 +15,18 @@ import sys
 import time
 import warnings
 
+began = time.time()
+
+import numpy
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
 import lightning as L
 from lightning.pytorch.plugins import MixedPrecision
+
+# Milliseconds from the start of the process to here.
+imported = (time.time() * 1000 - float(os.environ["NBIT_BENCH_STARTED"])) if "NBIT_BENCH_STARTED" in os.environ else (time.time() - began) * 1000
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -31,14 +38,15 @@ TINY = dict(layers=2, width=64, heads=2, context=32, vocabulary=256, batch=4)
 INIT_SCALE = 1024.0
 WIDE = dict(layers=4, width=4096, tokens=16384)
 GPT2 = dict(layers=12, width=768, heads=12, context=1024, vocabulary=50304, batch=8)
-GPTS = {"tiny": TINY, "gpt2": GPT2, "gpt2-32k": dict(GPT2, context=32768, batch=1)}
+GPTS = {"tiny": TINY, "gpt2": GPT2, "gpt2-32k": dict(GPT2, context=32768, batch=1), "gpt2-350m": dict(GPT2, layers=24, width=1024, heads=16)}
+VIT = dict(layers=12, width=768, heads=12, patch=16, image=224, classes=1000, batch=128)
 
 
 class Block(nn.Module):
-    def __init__(self, c):
+    def __init__(self, c, causal=True):
         super().__init__()
         d = c["width"]
-        self.heads = c["heads"]
+        self.heads, self.causal = c["heads"], causal
         self.ln1 = nn.LayerNorm(d)
         self.attn = nn.Linear(d, 3 * d)
         self.proj = nn.Linear(d, d)
@@ -49,9 +57,18 @@ class Block(nn.Module):
     def forward(self, x):
         b, t, d = x.shape
         q, k, v = (p.view(b, t, self.heads, d // self.heads).transpose(1, 2) for p in self.attn(self.ln1(x)).split(d, 2))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(b, t, d)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal).transpose(1, 2).reshape(b, t, d)
         x = x + self.proj(y)
         return x + self.out(F.gelu(self.fc(self.ln2(x))))
+
+
+def draw_weights(model):
+    for m in model.modules():
+        if isinstance(m, nn.Linear):
+            nn.init.normal_(m.weight, 0, 0.02)
+            nn.init.zeros_(m.bias)
+        elif isinstance(m, nn.Embedding):
+            nn.init.normal_(m.weight, 0, 0.02)
 
 
 class Gpt(nn.Module):
@@ -62,12 +79,7 @@ class Gpt(nn.Module):
         self.wpe = nn.Embedding(c["context"], c["width"])
         self.blocks = nn.ModuleList(Block(c) for _ in range(c["layers"]))
         self.lnf = nn.LayerNorm(c["width"])
-        for m in self.modules():
-            if isinstance(m, nn.Linear):
-                nn.init.normal_(m.weight, 0, 0.02)
-                nn.init.zeros_(m.bias)
-            elif isinstance(m, nn.Embedding):
-                nn.init.normal_(m.weight, 0, 0.02)
+        draw_weights(self)
 
     def forward(self, tokens, targets):
         x = F.embedding(tokens, self.wte.weight) + self.wpe.weight[: self.c["context"]]
@@ -75,6 +87,27 @@ class Gpt(nn.Module):
             x = block(x)
         logits = F.linear(self.lnf(x), self.wte.weight)
         return F.cross_entropy(logits.view(-1, self.c["vocabulary"]), targets.view(-1))
+
+
+class Vit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        d, p = VIT["width"], VIT["patch"]
+        self.patches = nn.Conv2d(3, d, p, stride=p)
+        self.token = nn.Parameter(torch.zeros(1, 1, d))
+        self.positions = nn.Parameter(torch.zeros(1, (VIT["image"] // p) ** 2 + 1, d))
+        self.blocks = nn.ModuleList(Block(VIT, causal=False) for _ in range(VIT["layers"]))
+        self.lnf = nn.LayerNorm(d)
+        self.head = nn.Linear(d, VIT["classes"])
+        draw_weights(self)
+        nn.init.normal_(self.positions, 0, 0.02)
+
+    def forward(self, images, targets):
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(images), -1, -1), patches], 1) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        return F.cross_entropy(self.head(self.lnf(x)[:, 0]), targets)
 
 
 class Bottleneck(nn.Module):
@@ -141,7 +174,7 @@ class Wide(nn.Module):
 class Lit(L.LightningModule):
     def __init__(self):
         super().__init__()
-        self.net = ResNet50() if model == "resnet50" else Wide() if model == "wide" else Gpt(GPTS[model])
+        self.net = ResNet50() if model == "resnet50" else Vit() if model == "vit" else Wide() if model == "wide" else Gpt(GPTS[model])
         self.run = self.net
 
     def training_step(self, batch, i):
@@ -155,6 +188,28 @@ class Lit(L.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
 
+def batch_of(lit, where):
+    if model == "wide":
+        return [torch.randn(WIDE["tokens"], WIDE["width"]).to(where), torch.randn(WIDE["tokens"], WIDE["width"]).to(where)]
+    if model == "vit":
+        n = VIT["batch"] if where != "cpu" or torch.cuda.is_available() else 4
+        return [torch.randn(n, 3, VIT["image"], VIT["image"]).to(where), torch.randint(VIT["classes"], (n,)).to(where)]
+    if model == "resnet50":
+        n = 256 if where == "cuda" else 4
+        return [torch.randn(n, 3, 224, 224).to(where, memory_format=torch.channels_last), torch.randint(1000, (n,)).to(where)]
+    c = lit.net.c
+    tokens = torch.randint(c["vocabulary"], (c["batch"], c["context"] + 1))
+    return [tokens[:, :-1].contiguous().to(where), tokens[:, 1:].contiguous().to(where)]
+
+
+def save_weights(path):
+    L.seed_everything(42, verbose=False)
+    lit = Lit()
+    x, y = batch_of(lit, "cpu")
+    numpy.savez(path, **{f"p.{name}": p.detach().numpy() for name, p in lit.net.named_parameters()}, x=x.numpy(), y=y.numpy())
+    print(json.dumps(dict(weights=path)), flush=True)
+
+
 def measure(steps):
     windows = lambda batches: -(-batches // accumulate) * accumulate
     warm_up = windows(max(12, steps // 5))
@@ -162,25 +217,18 @@ def measure(steps):
     where = "cuda" if gpu else "cpu"
     L.seed_everything(42, verbose=False)
     lit = Lit()
-    if model == "wide":
-        batch = [torch.randn(WIDE["tokens"], WIDE["width"]).to(where), torch.randn(WIDE["tokens"], WIDE["width"]).to(where)]
-    elif model == "resnet50":
-        n = 256 if gpu else 4
-        batch = [torch.randn(n, 3, 224, 224).to(where, memory_format=torch.channels_last), torch.randint(1000, (n,)).to(where)]
+    batch = batch_of(lit, where)
+    if model == "resnet50":
         lit.net.to(memory_format=torch.channels_last)
         torch.backends.cudnn.benchmark = True
-    else:
-        c = lit.net.c
-        tokens = torch.randint(c["vocabulary"], (c["batch"], c["context"] + 1))
-        batch = [tokens[:, :-1].contiguous().to(where), tokens[:, 1:].contiguous().to(where)]
     if precision == "bf16-true" and model in ("resnet50", "wide"):
         batch[0] = batch[0].bfloat16()
 
     losses, times = [], []
     chunk = windows(max(1, steps // 5))
     total = warm_up + 5 * chunk
-    state = dict(n=0, start=0.0)
-
+    state = dict(n=0, start=0.0, first=0.0)
+    span = []
 
     profiler = torch.profiler.profile() if os.environ.get("NBIT_PROFILE") else contextlib.nullcontext()
 
@@ -192,12 +240,16 @@ def measure(steps):
             profiler.start()
         if state["n"] <= 3 * accumulate and state["n"] % accumulate == 1 % accumulate:  # the first of each window
             losses.append(loss.item())
+        if state["n"] == 1:
+            state["first"] = time.time() * 1000
         k = state["n"] - warm_up
         if k < 0 or k % chunk:
             return
         if gpu:
             torch.cuda.synchronize()
         now = time.perf_counter()
+        if k == 0 or state["n"] == total:
+            span.append(time.time() * 1000)
         if k > 0:
             times.append((now - state["start"]) / chunk * 1e3)
         elif gpu:
@@ -207,11 +259,13 @@ def measure(steps):
             losses.append(loss.item())
 
 
-    if mode == "loop":
+    if mode in ("loop", "loop-compile"):
         net = lit.net.to(where)
         optimizer = lit.configure_optimizers()
         dtype = {"16": torch.float16, "bf16": torch.bfloat16}.get(precision)
         scaler = torch.amp.GradScaler(where, init_scale=INIT_SCALE, enabled=precision == "16")
+        if mode == "loop-compile":
+            net = torch.compile(net)
         for i in range(total):
             if i % accumulate == 0:
                 optimizer.zero_grad()
@@ -250,14 +304,17 @@ def measure(steps):
             f.writelines(f"{us * 1000:.0f}\t{count}\t{name}\n" for us, count, name in rows)
     times.sort()
     mib = 2**20
-    print(json.dumps(dict(side="lightning" if mode != "loop" else "pytorch", model=model, precision=precision, mode=mode, ms=times[len(times) // 2], min=times[0], losses=losses, allocatedMiB=torch.cuda.max_memory_allocated() / mib if gpu else None, reservedMiB=torch.cuda.max_memory_reserved() / mib if gpu else None, torch=torch.__version__, lightning=L.__version__)), flush=True)
+    print(json.dumps(dict(side="pytorch" if mode.startswith("loop") else "lightning", model=model, precision=precision, mode=mode, ms=times[len(times) // 2], min=times[0], losses=losses, startupMs=imported + state["first"] - began_row, span=span, allocatedMiB=torch.cuda.max_memory_allocated() / mib if gpu else None, reservedMiB=torch.cuda.max_memory_reserved() / mib if gpu else None, torch=torch.__version__, lightning=L.__version__)), flush=True)
 
 
 def run(line):
-    global model, precision, mode, accumulate
+    global model, precision, mode, accumulate, began_row
+    began_row = time.time() * 1000
     model, precision, mode, steps = line
     precision, _, n = precision.partition("*")
     accumulate = int(n or 1)
+    if mode == "weights":
+        return save_weights(steps)
     measure(int(steps))
 
 

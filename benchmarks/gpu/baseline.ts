@@ -2,12 +2,13 @@
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Measurement } from "./rows.js";
+import { startingNow } from "./started.js";
 
 export const python = process.env["NBIT_BASELINE_PYTHON"] ?? "python3";
 export const baselineScript = fileURLToPath(new URL("../../gpu/baseline.py", import.meta.url));
 
 export class Baseline {
-  readonly #child: ChildProcessWithoutNullStreams = spawn(python, [baselineScript, "serve"]);
+  readonly #child: ChildProcessWithoutNullStreams = spawn(python, [baselineScript, "serve"], { env: startingNow() });
   #text = "";
   #errors = "";
   #wake: (() => void) | null = null;
@@ -26,16 +27,23 @@ export class Baseline {
       this.#wake?.();
     });
   }
-  async measure(model: string, precision: string, mode: string, steps: string): Promise<Measurement | null> {
-    this.#child.stdin.write(`${model} ${precision} ${mode} ${steps}\n`);
+  measure(model: string, precision: string, mode: string, steps: string): Promise<Measurement | null> {
+    return this.#ask(`${model} ${precision} ${mode} ${steps}`);
+  }
+  /** Writes the initial weights and the batch of a model. @returns whether it did. */
+  async saveWeights(model: string, precision: string, file: string): Promise<boolean> {
+    return (await this.#ask<object>(`${model} ${precision} weights ${file}`)) !== null;
+  }
+  async #ask<T extends object = Measurement>(request: string): Promise<T | null> {
+    this.#child.stdin.write(`${request}\n`);
     while (!this.#text.includes("done\n") && !this.#ended) await new Promise<void>((wake) => (this.#wake = wake));
     const line = this.#text.split("\n").find((l) => l.startsWith("{"));
     this.#text = "";
     // JSON has no word for NaN, which Python writes.
     const parsed = JSON.parse(line?.replaceAll("NaN", "null") ?? '{"error":"no result"}') as
-      Measurement | { readonly error: string };
+      T | { readonly error: string };
     if (!("error" in parsed)) return parsed;
-    console.error(`failed: baseline ${model} ${precision} ${mode}: ${parsed.error}\n${this.#errors.slice(-400)}`);
+    console.error(`failed: baseline ${request}: ${parsed.error}\n${this.#errors.slice(-400)}`);
     return null;
   }
   close(): void {

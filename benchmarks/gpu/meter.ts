@@ -19,6 +19,9 @@ export class Meter extends Callback {
   readonly losses: number[] = [];
   /** Milliseconds a step, of each stretch. */
   readonly times: number[] = [];
+  /** When the first step had ended, and when the stretches began and ended: milliseconds since 1970. */
+  first = NaN;
+  readonly span: number[] = [];
   #n = 0;
   #start = 0;
 
@@ -32,10 +35,12 @@ export class Meter extends Callback {
     const loss = outputs?.loss;
     const keep = (): void => void (loss && this.losses.push(loss.item() * accumulate));
     if (this.#n <= 3 * accumulate && this.#n % accumulate === 1 % accumulate) keep(); // the first of each window
+    if (this.#n === 1) this.first = Date.now(); // the loss was waited for
     const k = this.#n - warmUp;
     if (k < 0 || k % chunk !== 0) return;
     if (gpu) cuda.synchronize();
     const now = performance.now();
+    if (k === 0 || this.#n === total) this.span.push(Date.now());
     if (k > 0) this.times.push((now - this.#start) / chunk);
     else if (gpu) cuda.resetPeakMemoryStats();
     this.#start = now;

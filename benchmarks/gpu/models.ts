@@ -12,6 +12,7 @@ export interface GptConfig {
 export const TINY: GptConfig = { layers: 2, width: 64, heads: 2, context: 32, vocabulary: 256, batch: 4 };
 export const GPT2: GptConfig = { layers: 12, width: 768, heads: 12, context: 1024, vocabulary: 50304, batch: 8 };
 export const GPT2_LONG: GptConfig = { ...GPT2, context: 32768, batch: 1 };
+export const GPT2_MEDIUM: GptConfig = { ...GPT2, layers: 24, width: 1024, heads: 16 };
 
 /** What a GPT does otherwise than by default, to be measured beside it. */
 export interface GptVariant {
@@ -21,17 +22,23 @@ export interface GptVariant {
   readonly narrowStream?: boolean;
 }
 
-class Block extends nn.Module {
+export interface BlockConfig {
+  readonly width: number;
+  readonly heads: number;
+  /** Whether a position sees those before it alone. */
+  readonly causal: boolean;
+  /** See {@link GptVariant}. Default false. */
+  readonly recompute?: boolean;
+}
+/** Attention and two layers, each behind a norm. */
+export class Block extends nn.Module {
   readonly ln1: nn.LayerNorm;
   readonly attn: nn.Linear;
   readonly proj: nn.Linear;
   readonly ln2: nn.LayerNorm;
   readonly fc: nn.Linear;
   readonly out: nn.Linear;
-  constructor(
-    readonly config: GptConfig,
-    readonly recompute: boolean,
-  ) {
+  constructor(readonly config: BlockConfig) {
     super();
     const d = config.width;
     this.ln1 = new nn.LayerNorm(d);
@@ -47,17 +54,40 @@ class Block extends nn.Module {
    */
   forward(x: Tensor, branch: Tensor | null): readonly [Tensor, Tensor] {
     const [b, t, d] = x.shape as readonly [number, number, number];
-    const { recompute } = this;
+    const { heads, causal, recompute = false } = this.config;
     // What the next norm has read is let go at once: it is not what backward needs.
     return scope(() => {
       const [x1, n1] = this.ln1.addTo(x, branch, { recompute });
-      const [q, k, v] = nn.functional.splitHeads(this.attn.forward(n1), this.config.heads);
-      const y = scaledDotProductAttention(q, k, v, null, 0, true).transpose(1, 2).reshape([b, t, d]);
+      const [q, k, v] = nn.functional.splitHeads(this.attn.forward(n1), heads);
+      const y = scaledDotProductAttention(q, k, v, null, 0, causal).transpose(1, 2).reshape([b, t, d]);
       const [x2, n2] = this.ln2.addTo(x1, this.proj.forward(y), { recompute });
       // The bias of the first product is added with the GELU, which then also sums its gradient.
       const h = nn.functional.biasGelu(nn.functional.linear(n2, this.fc.weight), this.fc.bias, { recompute });
       return [x2, this.out.forward(h)] as const;
     });
+  }
+}
+
+/** The stream through all blocks and the last norm. */
+export function throughBlocks(start: Tensor, blocks: Iterable<Block>, norm: nn.LayerNorm): Tensor {
+  let [x, branch]: readonly [Tensor, Tensor | null] = [start, null];
+  for (const block of blocks) {
+    const before: Tensor | null = branch;
+    [x, branch] = block.call(x, branch);
+    before?.dispose();
+  }
+  return norm.addTo(x, branch)[1];
+}
+
+/** Normal weights in the order of the modules, biases of zero. */
+export function drawWeights(model: nn.Module): void {
+  for (const m of model.modules()) {
+    if (m instanceof nn.Linear) {
+      nn.init.normal_(m.weight, 0, 0.02);
+      if (m.bias !== null) nn.init.zeros_(m.bias);
+    } else if (m instanceof nn.Embedding) {
+      nn.init.normal_(m.weight, 0, 0.02);
+    }
   }
 }
 
@@ -74,31 +104,22 @@ export class Gpt extends nn.Module {
     super();
     this.wte = new nn.Embedding(config.vocabulary, config.width);
     this.wpe = new nn.Embedding(config.context, config.width);
+    const { layers, width, heads } = config;
     this.blocks = new nn.ModuleList(
-      Array.from({ length: config.layers }, () => new Block(config, variant.recompute ?? false)),
+      Array.from(
+        { length: layers },
+        () => new Block({ width, heads, causal: true, recompute: variant.recompute ?? false }),
+      ),
     );
-    this.lnf = new nn.LayerNorm(config.width);
-    for (const m of this.modules()) {
-      if (m instanceof nn.Linear) {
-        nn.init.normal_(m.weight, 0, 0.02);
-        if (m.bias !== null) nn.init.zeros_(m.bias);
-      } else if (m instanceof nn.Embedding) {
-        nn.init.normal_(m.weight, 0, 0.02);
-      }
-    }
+    this.lnf = new nn.LayerNorm(width);
+    drawWeights(this);
   }
   /** `[B, T]` int64 → the mean cross entropy of the next tokens. */
   loss(tokens: Tensor, targets: Tensor): Tensor {
     const t = this.config.context;
     let x = scope(() => embedding(this.wte.weight, tokens).add(this.wpe.weight.slice(0, 0, t)));
     if (this.variant.narrowStream === true) x = x.to("bfloat16");
-    let branch: Tensor | null = null;
-    for (const block of this.blocks) {
-      const before = branch;
-      [x, branch] = block.call(x, branch);
-      before?.dispose();
-    }
-    const rows = this.lnf.addTo(x, branch)[1].view([-1, this.config.width]);
+    const rows = throughBlocks(x, this.blocks, this.lnf).view([-1, this.config.width]);
     return nn.functional.fusedLinearCrossEntropy(rows, this.wte.weight, targets.view([-1]));
   }
   forward(tokens: Tensor): Tensor {

@@ -24,8 +24,10 @@ import {
 import { AdamW8bit } from "@nbit/lowbit";
 import { native } from "@nbit/native";
 import { Meter } from "./meter.js";
-import { Gpt, GPT2, GPT2_LONG, ResNet50, TINY } from "./models.js";
+import { Gpt, GPT2, GPT2_LONG, GPT2_MEDIUM, ResNet50, TINY, type GptConfig } from "./models.js";
 import { PlainGpt } from "./plain.js";
+import { sinceStart } from "./started.js";
+import { Vit, VIT } from "./vit.js";
 import { Wide, WIDE } from "./wide.js";
 
 // A precision as rows.ts spells it: "bf16", "bf16, AdamW8bit", or "bf16, 4 to a step, kept casts".
@@ -42,19 +44,28 @@ const total = warmUp + 5 * chunk;
 const gpu = cudaAvailable();
 const where = gpu ? "cuda" : "cpu";
 
+const GPTS: Readonly<Record<string, GptConfig>> = {
+  tiny: TINY,
+  gpt2: GPT2,
+  "gpt2-32k": GPT2_LONG,
+  "gpt2-350m": GPT2_MEDIUM,
+};
+
 class Lit extends LightningModule {
-  readonly net: Gpt | ResNet50 | Wide;
+  readonly net: Gpt | ResNet50 | Vit | Wide;
   constructor() {
     super();
-    const config = model === "gpt2" ? GPT2 : model === "gpt2-32k" ? GPT2_LONG : TINY;
+    const config = GPTS[model] ?? TINY;
     this.net =
       model === "resnet50"
         ? new ResNet50(variant === "plain operators" ? "reference" : "auto")
-        : model === "wide"
-          ? new Wide()
-          : variant === "plain operators"
-            ? new PlainGpt(config)
-            : new Gpt(config, { recompute: variant === "recomputed", narrowStream: variant === "bf16 stream" });
+        : model === "vit"
+          ? new Vit()
+          : model === "wide"
+            ? new Wide()
+            : variant === "plain operators"
+              ? new PlainGpt(config)
+              : new Gpt(config, { recompute: variant === "recomputed", narrowStream: variant === "bf16 stream" });
   }
   override trainingStep(batch: unknown): Tensor {
     const [x, y] = batch as readonly [Tensor, Tensor];
@@ -80,6 +91,9 @@ if (lit.net instanceof Gpt) {
   const dtype = precision === "bf16" ? "float32" : "bfloat16";
   const make = (): Tensor => randn([WIDE.tokens, WIDE.width]).to(where);
   batch = [make().to(dtype), make()];
+} else if (lit.net instanceof Vit) {
+  const n = gpu ? VIT.batch : 4;
+  batch = [randn([n, 3, VIT.image, VIT.image]).to(where), randint(VIT.classes, [n]).to(where)];
 } else {
   const n = gpu ? 256 : 4;
   batch = [randn([n, 3, 224, 224]).to({ device: where, memoryFormat: "channelsLast" }), randint(1000, [n]).to(where)];
@@ -140,6 +154,8 @@ console.log(
     mode,
     ...meter.milliseconds,
     losses: meter.losses,
+    startupMs: sinceStart(meter.first),
+    span: meter.span,
     allocatedMiB: memory ? memory.peakAllocated / 2 ** 20 : null,
     reservedMiB: memory ? memory.peakReserved / 2 ** 20 : null,
     device: deviceOf(where).toString(),

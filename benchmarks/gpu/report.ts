@@ -127,15 +127,14 @@ export function render(r: Results): string {
   ].join("\n");
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
-  const [target = "gpu", ...files] = process.argv.slice(2);
+/** Parts of one machine as one. Of what was measured twice, the faster counts, on every side. */
+export function merge(files: readonly string[]): Results {
   const parts = files.map((file) => JSON.parse(readFileSync(file, "utf8")) as Results);
   const first = parts[0];
-  if (first === undefined) throw new Error("report.js: expected files of measurements. Received: none.");
+  if (first === undefined) throw new Error("expected files of measurements. Received: none.");
   for (const part of parts)
     if (part.machine !== first.machine || part.torch !== first.torch)
-      throw new Error(`report.js: expected parts of one machine. Received: ${first.machine}, ${part.machine}.`);
-  // Of what was measured twice, the faster counts, on every side.
+      throw new Error(`expected parts of one machine. Received: ${first.machine}, ${part.machine}.`);
   const measurements: Measurement[] = [];
   for (const m of parts.flatMap((part) => part.measurements)) {
     const i = measurements.findIndex(
@@ -144,7 +143,12 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
     if (i === -1) measurements.push(m);
     else if (m.ms < (measurements[i] as Measurement).ms) measurements[i] = m;
   }
-  const merged: Results = { ...first, measurements };
+  return { ...first, measurements };
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const [target = "gpu", ...files] = process.argv.slice(2);
+  const merged = merge(files);
   writeFileSync(`${target}.json`, `${JSON.stringify(merged, null, 1)}\n`);
   writeFileSync(`${target}.md`, render(merged));
   for (const theme of ["light", "dark"] as const) writeFileSync(`${target}-${theme}.svg`, plot(merged, theme));

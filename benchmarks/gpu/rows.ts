@@ -4,7 +4,7 @@
  */
 
 export interface Measurement {
-  readonly side: "nbit" | "lightning" | "pytorch";
+  readonly side: "nbit" | "lightning" | "pytorch" | "jax";
   readonly model: string;
   readonly precision: string;
   readonly mode: string;
@@ -16,6 +16,17 @@ export interface Measurement {
   readonly losses: readonly (number | null)[];
   readonly allocatedMiB: number | null;
   readonly reservedMiB: number | null;
+  /**
+   * From the start of the process to the end of the first step, what is compiled among it; a compiler's cache may be
+   * warm.
+   */
+  readonly startupMs?: number | null;
+  /** When the stretches began and ended, in milliseconds since 1970; energy of the GPU a batch meanwhile, in joules. */
+  readonly span?: readonly number[];
+  readonly joules?: number | null;
+  /** Of JAX: which attention it had, and its version. */
+  readonly attention?: string;
+  readonly jax?: string;
 }
 export interface Results {
   readonly date: string;
@@ -44,6 +55,13 @@ const both = (model: string, precision: string): Row => ({
   nbit: ["eager", "graph"],
   baseline: precision.endsWith("-true") ? BASELINE.filter((m) => m !== "loop") : BASELINE,
 });
+/** Beside JAX, and a loop of PyTorch's that is compiled in the place of Lightning's. */
+const beside = (model: string, precision: string): Row => ({
+  model,
+  precision,
+  nbit: ["eager", "graph"],
+  baseline: ["eager", "loop", "loop-compile", "jit"],
+});
 const alone = (model: string, precision: string): Row => ({ model, precision, nbit: ["eager", "graph"], baseline: [] });
 
 /** Four batches to a step, by both; with kept casts by nbit alone. Times stay those of a batch. */
@@ -68,12 +86,19 @@ export const ROWS: readonly Row[] = [
   ),
   ...["tiny", "gpt2"].flatMap(windows),
   both("gpt2-32k", "bf16"),
+  ...["gpt2-350m", "vit"].flatMap((model) => ["bf16", "32"].map((precision) => beside(model, precision))),
 ];
+/** Rows of `--beside`: models that JAX has a side for. */
+export const BESIDE: readonly Row[] = ["gpt2-350m", "vit", "gpt2", "tiny"].flatMap((model) =>
+  ["bf16", "32"].map((precision) => beside(model, precision)),
+);
 
 export const DESCRIPTIONS: Readonly<Record<string, string>> = {
   tiny: "GPT of 2 layers, D64, 2 heads, B4, T32, V256",
   gpt2: "GPT-2 124M: 12 × 768, 12 heads, B8, T1024, V50304, fused AdamW",
   "gpt2-32k": "GPT-2 124M with a context of 32,768: B1, T32768",
+  "gpt2-350m": "GPT-2 350M: 24 × 1024, 16 heads, B8, T1024, V50304, fused AdamW",
+  vit: "ViT-B/16 86M: 12 × 768, 12 heads, B128, 224 × 224, 1000 classes, fused AdamW",
   resnet50: "ResNet-50, B256, 224 × 224, channels-last, fused SGD",
   wide: "4 residual blocks of 4096 → 16384 → 4096, 16384 rows, fused AdamW",
 };
@@ -81,18 +106,22 @@ export const UNITS: Readonly<Record<string, readonly [number, string]>> = {
   tiny: [128, "tokens"],
   gpt2: [8192, "tokens"],
   "gpt2-32k": [32768, "tokens"],
+  "gpt2-350m": [8192, "tokens"],
+  vit: [128, "images"],
   resnet50: [256, "images"],
   wide: [16384, "tokens"],
 };
 
 /**
  * Floating-point operations of a step. GPT: 6 × parameters × tokens for the matrices, 12 × layers × width × context² ×
- * batch for attention, halved for causality. ResNet-50: 4.09 G multiply-adds forward per image, three times that with
+ * batch for attention, halved for causality (ViT: not halved). ResNet-50: 4.09 G multiply-adds forward per image, three times that with
  * backward. Wide: 6 × weights × rows.
  */
 export const FLOPS: Readonly<Record<string, number>> = {
   gpt2: 6 * 124.5e6 * 8192 + 6 * 12 * 768 * 1024 * 1024 * 8,
   "gpt2-32k": 6 * 124.5e6 * 32768 + 6 * 12 * 768 * 32768 * 32768,
+  "gpt2-350m": 6 * 354.8e6 * 8192 + 6 * 24 * 1024 * 1024 * 1024 * 8,
+  vit: 6 * 85.8e6 * 197 * 128 + 12 * 12 * 768 * 197 * 197 * 128,
   resnet50: 3 * 2 * 4.09e9 * 256,
   wide: 6 * 4 * 2 * 4096 * 16384 * 16384,
 };
