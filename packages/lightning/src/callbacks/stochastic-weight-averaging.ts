@@ -20,6 +20,7 @@ import type { LRSchedulerConfig } from "../loops/optimizer-configuration.js";
 import type { LightningModule } from "../module.js";
 import { runOf } from "../run-access.js";
 import type { TrainerView } from "../trainer-view.js";
+import type { TrainerFn } from "../types.js";
 import { warn } from "../warnings.js";
 import { AveragedWeights, type AvgFn } from "./averaged-weights.js";
 import { batchNormsOf } from "./batch-norms.js";
@@ -116,8 +117,10 @@ export class StochasticWeightAveraging extends Callback {
     return this.#weights?.nAveraged ?? 0;
   }
 
+  override setup(trainer: TrainerView, _module: LightningModule, stage: TrainerFn): void {
+    if (stage === "fit") checkWholeParameters(this, trainer);
+  }
   override onFitStart(trainer: TrainerView, module: LightningModule): void {
-    checkWholeParameters(this, trainer);
     const { swaEpochStart: start, avgFn } = this.#options;
     const { optimizers, lrSchedulerConfigs, maxEpochs, precision } = trainer;
     if (optimizers.length !== 1) throw refused("one optimizer", `${optimizers.length} of them`);

@@ -16,6 +16,7 @@ import type { Checkpoint } from "../checkpoint/format.js";
 import { checkState } from "../checkpoint/schema.js";
 import type { LightningModule } from "../module.js";
 import type { TrainerView } from "../trainer-view.js";
+import type { TrainerFn } from "../types.js";
 import { AveragedWeights, type AvgFn, type MultiAvgFn } from "./averaged-weights.js";
 import { Callback } from "./callback.js";
 import { checkWholeParameters } from "./whole-parameters.js";
@@ -107,8 +108,10 @@ export class WeightAveraging extends Callback {
     return this.#weights?.tensors() ?? {};
   }
 
+  override setup(trainer: TrainerView, _module: LightningModule, stage: TrainerFn): void {
+    if (stage === "fit") checkWholeParameters(this, trainer);
+  }
   override onFitStart(trainer: TrainerView, module: LightningModule): void {
-    checkWholeParameters(this, trainer);
     const { device, useBuffers, avgFn, multiAvgFn } = this.#options;
     const { optimizers, precision } = trainer;
     const buffers = useBuffers ? "average" : "copy";
