@@ -170,7 +170,8 @@ export class MLFlowLogger extends Logger {
 
   /** The client, for what is not a metric. In processes other than the first one that sends nothing. */
   get experiment(): MlflowClient {
-    return this.#follows || globalRank() !== 0 ? silent(MlflowClient) : this.#client;
+    if (!this.#follows && globalRank() === 0) return this.#client;
+    return silent(MlflowClient, { trackingUri: this.#client.trackingUri }, Promise.resolve(undefined));
   }
 
   override follow(version: number | string): void {

@@ -1,10 +1,18 @@
 /**
- * What stands for an experiment in processes that log nothing: every method is there, does nothing and returns
- * undefined.
+ * What stands for an experiment in processes that log nothing: every method is there and does nothing.
+ * @param fields - Those that it has beside its methods.
+ * @param result - What every method returns.
  */
-export function silent<T extends object>(type: { readonly prototype: T }): T {
-  const nothing = (): void => undefined;
-  return new Proxy(type.prototype, { get: (prototype, key) => (methods(prototype).has(key) ? nothing : undefined) });
+export function silent<T extends object>(
+  type: { readonly prototype: T },
+  fields: Partial<T> = {},
+  result: Promise<undefined> | undefined = undefined,
+): T {
+  const nothing = (): unknown => result;
+  const names = methods(type.prototype);
+  return new Proxy(Object.create(type.prototype) as T, {
+    get: (_target, key) => (names.has(key) ? nothing : (Reflect.get(fields, key) as unknown)),
+  });
 }
 
 /** Getters are not called: they may ask for fields that a prototype does not have. */

@@ -128,7 +128,7 @@ export class TensorBoardLogger extends Logger {
 
   /** The writer, for what is not a metric. In processes other than the first one that writes nothing. */
   get experiment(): SummaryWriter {
-    if (this.#follows || globalRank() !== 0) return silent(SummaryWriter);
+    if (this.#follows || globalRank() !== 0) return silent(SummaryWriter, { logDir: this.logDir });
     const { maxQueue, flushSecs, filenameSuffix } = this.#options;
     this.#experiment ??= new SummaryWriter(this.logDir, {
       purgeStep: this.#purgeStep,

@@ -129,7 +129,10 @@ export class WandbLogger extends Logger {
 
   /** The run, for what is not a metric. In processes other than the first one that writes nothing. */
   get experiment(): WandbRun {
-    if (this.#follows || globalRank() !== 0) return silent(WandbRun);
+    if (this.#mute()) {
+      const update = (): void => undefined;
+      return silent(WandbRun, { id: this.#id, project: this.name, config: { update }, summary: { update } });
+    }
     return (this.#run ??= this.#open());
   }
 
