@@ -17,6 +17,7 @@ const guides = [
   "docs/compatibility.md",
   "docs/memory-model.md",
   "docs/recorded-steps.md",
+  "docs/profiling.md",
   "docs/precision-guide.md",
   "docs/low-bit.md",
   "docs/low-bit-optimizers.md",

@@ -24,7 +24,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [VARIADIC, "They take any number of arguments, all of which they use."],
   [
-    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^lightning\.(AheadReport|Explanation|Summary|SearchResult|StepPrecision|WandbRun)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
+    /^torch\.(Tensor|TensorList|SafetensorsFile|ShardedCheckpoint|FunctionContext|AutogradFunction|cuda\.Stream)$|^torch\.(autograd\.)?profiler\.(Profile|EventList|AverageList|FunctionEvent|FunctionEventAvg)$|^lightning\.(AheadReport|Explanation|Summary|SearchResult|StepPrecision|WandbRun)$|^apex\.Amp$|^xla\.Xla(Plugin|Client|Topology|Executable|Buffer)$/,
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
@@ -37,6 +37,10 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   ],
   [
     /^torch\.distributions\.(constraints\.)?\w+#(expanded|follows|checkParameters|checkValue|validateSample|compute|invert|callInverse|checkSize|logNorm|logNormalizer)$/,
+    "Protected: for subclasses, and what calls these.",
+  ],
+  [
+    /^torch\.autograd\.profiler\.FunctionEventAvg#add$|^lightning\.Profiler#(fileName|statsToText)$/,
     "Protected: for subclasses, and what calls these.",
   ],
   [/^torch\.nn\.Transformer\w+#(feedForward|packs)$/, "Protected: for subclasses, and what calls these."],

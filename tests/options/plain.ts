@@ -6,6 +6,7 @@ import { VISION, VISION_FORWARDS } from "./vision.js";
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { PLAIN_LOGGING } from "./rows-logging.js";
 import { LOSS_METHODS } from "./rows-losses.js";
+import { PLAIN_PROFILING } from "./rows-profiling.js";
 import { PLAIN_UTILS } from "./rows-utils.js";
 
 const NAMES: Readonly<Record<string, string>> = {
@@ -153,7 +154,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, TOPLEVEL, VISION].flatMap((table) =>
+  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, PLAIN_PROFILING, TOPLEVEL, VISION].flatMap((table) =>
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,

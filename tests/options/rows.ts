@@ -13,6 +13,7 @@ import { nn, ones, optim, type Tensor } from "@nbit/torch";
 import { LightningArgumentParser } from "nbit";
 import { LOGGING } from "./rows-logging.js";
 import { LOSSES } from "./rows-losses.js";
+import { PROFILING } from "./rows-profiling.js";
 import { UTILS } from "./rows-utils.js";
 import { OPTIM_ROWS } from "./rows-optim.js";
 
@@ -54,6 +55,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   ...LOGGING,
   ...LOSSES,
   ...UTILS,
+  ...PROFILING,
   ...OPTIM_ROWS,
   "torch.seedEverything": () => row(1, false, false),
   "torch.CombinedLoader": () => row([]),

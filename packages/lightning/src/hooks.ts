@@ -3,6 +3,7 @@ import { waitFor } from "./loops/pending.js";
 import type { MaybePending } from "./loops/pending.js";
 import { LightningModule } from "./module.js";
 import { isPromise, mustEnd, named } from "./promises.js";
+import type { Profiling } from "./profilers/profiling.js";
 import type { TrainerView } from "./trainer-view.js";
 
 /** Hooks that callbacks have, and modules too where the names meet. */
@@ -23,6 +24,8 @@ export type HookArgs<N extends HookName> = Callback[N] extends (
 /** Where hooks run: see {@link Run.within}. */
 export interface HookHost {
   within<T>(hook: string, fn: () => T): T;
+  /** Each call of a hook is an action of it. Null or left out: nothing is profiled. */
+  readonly profiling?: Profiling | null;
 }
 
 /** The implementations of one hook, in the order in which they are called. Empty lists cost one length check. */
@@ -107,11 +110,19 @@ export class Hooks {
       const method = callback[name];
       if (method === Callback.prototype[name]) continue;
       const entry: Entry = (...args) => Reflect.apply(method, callback, [this.trainer, this.module, ...args]);
-      (callback.runsLast && name.endsWith("End") ? last : first).push(entry);
+      const action = `[Callback]${callback.stateKey}.${name}`;
+      (callback.runsLast && name.endsWith("End") ? last : first).push(this.#profiled(action, entry));
     }
     const own = moduleHook(this.module, name);
-    const middle: Entry[] = own === null ? [] : [(...args) => Reflect.apply(own, this.module, args)];
+    const action = `[LightningModule]${this.module.constructor.name}.${name}`;
+    const middle: Entry[] =
+      own === null ? [] : [this.#profiled(action, (...args: HookArgs<N>) => Reflect.apply(own, this.module, args))];
     return new HookList<HookArgs<N>>(name, [...first, ...middle, ...last], this.host);
+  }
+
+  #profiled<A extends readonly unknown[]>(action: string, entry: (...args: A) => unknown): (...args: A) => unknown {
+    const profiling = this.host.profiling ?? null;
+    return profiling === null ? entry : (...args) => profiling.run(action, () => entry(...args));
   }
 }
 

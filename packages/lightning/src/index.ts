@@ -214,4 +214,14 @@ export { isolateRng } from "./utilities/isolate-rng.js";
 export { garbageCollectionCuda, isOomError } from "./utilities/memory.js";
 export { findSharedParameters, setSharedParameters } from "./utilities/shared-parameters.js";
 
+export { PassThroughProfiler, Profiler, type ProfilerOptions, type ProfilerSetup } from "./profilers/profiler.js";
+export { SimpleProfiler, type SimpleProfilerOptions } from "./profilers/simple.js";
+export { AdvancedProfiler, type AdvancedProfilerOptions } from "./profilers/advanced.js";
+export { PyTorchProfiler, type PyTorchProfilerOptions } from "./profilers/pytorch.js";
+export { bottleneckOf, type Bottleneck, type BottleneckFigures, type ProbeFigures } from "./profilers/bottleneck.js";
+export { ThroughputMonitor, type ThroughputMonitorOptions } from "./callbacks/throughput-monitor.js";
+export { measureFlops } from "./throughput/measure-flops.js";
+export { getAvailableFlops } from "./throughput/peak-flops.js";
+export { Throughput, type ThroughputOptions, type ThroughputUpdate } from "./throughput/throughput.js";
+
 export { CombinedLoader, seedEverything } from "@nbit/torch";

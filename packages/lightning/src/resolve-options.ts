@@ -17,7 +17,6 @@ const UNSUPPORTED_OPTIONS: ReadonlyMap<string, string> = new Map(
   Object.entries({
     gpus: 'Use accelerator: "cuda" and devices: 1.',
     replaceSamplerDdp: "Use useDistributedSampler.",
-    profiler: "Use the PrecisionReport callback for times by module, or node --cpu-prof.",
     amp: "Use precision: 16.",
     fp16: "Use precision: 16.",
     bf16: 'Use precision: "bf16".',
@@ -95,6 +94,7 @@ const BARE = {
   enableModelSummary: false,
   numSanityValSteps: 0,
   detectNonFinite: false,
+  profiler: null,
 } as const satisfies TrainerOptions;
 
 /** @throws {MisconfigurationError} ERR_BAREBONES: an option asks for what is left out. */

@@ -38,6 +38,8 @@ import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
 import { sharesOf, takeShares } from "./logging/reduce.js";
+import type { Profiler } from "./profilers/profiler.js";
+import { Profiling } from "./profilers/profiling.js";
 import type { NewsOfRanks } from "./ranks/news.js";
 import { RunData } from "./runs/run-data.js";
 import { StopVotes, type Wish } from "./ranks/stop-votes.js";
@@ -75,6 +77,7 @@ export interface RunOwner {
   readonly callbacks: readonly Callback[];
   /** Null: loaders are passed, or the module's. */
   readonly datamodule: LightningDataModule | null;
+  readonly profiler: Profiler;
   readonly options: ResolvedOptions;
   /** Where the fit before this run stands: what comes after it reports its step and epoch. */
   readonly lastFit: FitProgress | null;
@@ -90,6 +93,8 @@ export class Run implements LoopContext, ModuleHost {
   readonly trainer: TrainerView;
   #hooks: Hooks;
   #callbacks: readonly Callback[];
+  /** Null: nothing is profiled. */
+  readonly profiling: Profiling | null;
   #hook: string | null = null;
   #sink: LogSink | null = null;
   #gradients = true;
@@ -133,6 +138,14 @@ export class Run implements LoopContext, ModuleHost {
   ) {
     this.trainer = owner.view;
     this.metricStore = metricStore;
+    this.profiling = Profiling.of({
+      profiler: owner.profiler,
+      overrides: (name) => isOverridden(module, name),
+      module: module.constructor.name,
+      strategy: owner.strategy.constructor.name,
+      onGpu: owner.strategy.rootDevice.type === "cuda",
+      replayed: () => this.fit?.replays?.summary.replayed ?? 0,
+    });
     this.data = new RunData(module, owner.datamodule, this.warnings);
     this.#callbacks = owner.callbacks;
     this.#hooks = new Hooks(owner.view, module, owner.callbacks, this);
@@ -190,7 +203,7 @@ export class Run implements LoopContext, ModuleHost {
     this.#hook = hook;
     const hadGrad = this.#gradients ? null : setGradEnabled(false);
     try {
-      const result = fn();
+      const result = this.profiling === null ? fn() : this.profiling.within(hook, fn);
       settles = isPromise(result);
       return isPromise(result) ? Promise.resolve(result).finally(restore) : result;
     } finally {

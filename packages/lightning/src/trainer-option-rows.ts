@@ -314,6 +314,13 @@ export const ROWS = {
     summary: "give hyperparameters to the loggers",
   }),
   barebones: option(onOff, { default: false, flag: SWITCH, summary: "leave out all that costs time beside training" }),
+  profiler: option(elsewhere, {
+    default: null,
+    defaultWords: "none",
+    flag: TEXT,
+    values: "simple, advanced or pytorch",
+    summary: "what times the run",
+  }),
   defaultRootDir: option(folder, {
     default: () => process.cwd(),
     defaultWords: "the working directory",

@@ -10,6 +10,7 @@ import type { DetectNonFinite } from "./loops/non-finite-watch.js";
 import type { ClipAlgorithm } from "./precision/clip.js";
 import type { PrecisionInput } from "./precision/names.js";
 import type { Precision } from "./precision/precision.js";
+import type { Profiler } from "./profilers/profiler.js";
 import type { AmpLevel } from "./precision/entry.js";
 import type { Strategy } from "./strategies/strategy.js";
 
@@ -198,6 +199,12 @@ export interface TrainerOptions {
    * these is an error. Default false.
    */
   readonly barebones?: boolean;
+  /**
+   * Times what the run does and reports at its end: "simple" (every action), "advanced" (functions of each action),
+   * "pytorch" (operators, with a trace for Perfetto), or a Profiler. Then it says what the run waited for: data, the host,
+   * or computing. Null (default): none, which costs nothing.
+   */
+  readonly profiler?: string | Profiler | null;
   /** Where logs and checkpoints go unless told otherwise. Default: the working directory. */
   readonly defaultRootDir?: string;
   /** Try everything on n batches (true: 1), without loggers, checkpoints and sanity check. */

@@ -41,6 +41,8 @@ import { carryOut, type Course } from "./runs/carry-out.js";
 import { saveInterrupted } from "./runs/interrupted.js";
 import { evaluationLoop, predictLoop, sanityCheck } from "./runs/prepare-evaluation.js";
 import { prepareFit } from "./runs/prepare-fit.js";
+import { configureProfiler } from "./profilers/configure.js";
+import { PassThroughProfiler, type Profiler } from "./profilers/profiler.js";
 import { mustEnd } from "./promises.js";
 import { currentRehearsal } from "./rehearsal/rehearse.js";
 import { resolveProcesses, tellOfProcesses } from "./strategies/processes.js";
@@ -83,6 +85,8 @@ export class Trainer extends TrainerState {
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
   readonly loggers: readonly Logger[];
+  /** Times what a run does; one that does nothing where none was asked for. */
+  readonly profiler: Profiler;
   protected readonly devices: readonly number[];
   /** Those of the constructor. */
   readonly #callbacks: readonly Callback[];
@@ -137,6 +141,7 @@ export class Trainer extends TrainerState {
     this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
     this.#callbacks = configureCallbacks(this.resolved);
     this.loggers = configureLoggers(this.resolved);
+    this.profiler = configureProfiler(this.resolved.profiler);
   }
 
   /** Those of the constructor, with those that the module of the latest run configures. */
@@ -269,7 +274,10 @@ export class Trainer extends TrainerState {
         undefined,
         "ERR_NOT_ATTACHED",
       );
-    saveRun(active, { path: filepath, weightsOnly: options.weightsOnly ?? false, dtype, metadata: options.metadata });
+    const save = (): void =>
+      saveRun(active, { path: filepath, weightsOnly: options.weightsOnly ?? false, dtype, metadata: options.metadata });
+    if (active.profiling === null) save();
+    else active.profiling.run("save_checkpoint", save);
   }
 
   /** What each call does: checks, the other processes, the checkpoint to go on from, and the run. */
@@ -354,6 +362,8 @@ export class Trainer extends TrainerState {
   #newRun(fn: TrainerFn, module: LightningModule, datamodule: LightningDataModule | null): Run {
     const { precision, validationPrecision, strategy, accelerator } = this;
     const trial = this.#trial;
+    // A trial is no part of the run that it is for.
+    const profiler = trial === null ? this.profiler : new PassThroughProfiler();
     const { loggers, callbacks } = trial === null ? this : { loggers: [], callbacks: trial.callbacks };
     const options = trial === null ? this.resolved : { ...this.resolved, ...trial.options };
     this.lastFit = this.active?.fit?.progress ?? this.lastFit;
@@ -367,6 +377,7 @@ export class Trainer extends TrainerState {
       loggers,
       callbacks,
       datamodule,
+      profiler,
       options,
       lastFit,
       trial,

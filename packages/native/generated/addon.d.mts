@@ -232,12 +232,33 @@ export interface NativeAddon {
   /** From now on this thread draws from a default generator of its own, whatever others do, and its operators run on it alone. */
   drawAlone(): void;
   // traces of operators
-  /** (check the values too?). */
-  traceStart(checkValues?: boolean): void;
+  /** (check the values too? list arguments that are no tensors too?). */
+  traceStart(checkValues?: boolean, everyArgument?: boolean): void;
   /** → the number of events so far; lets JavaScript note where a module begins and ends. */
   traceMark(): number;
   /** → JSON list of events. */
   traceStop(): string;
+  // libtorch's profiler
+  /** What can be observed here. Bits: 1 CPU, 2 CUDA. */
+  profilerActivities(): number;
+  /** (bits of what to observe, bits of options: 1 shapes, 2 memory, 4 FLOPs, 8 only marks for NVIDIA's tools, 16 only marks for Intel's): makes ready, so that the first events are not late. */
+  profilerPrepare(activities: number, options: number): void;
+  /** Events are collected from here on, of this thread and of the threads of its backwards. */
+  profilerStart(): void;
+  /** → JSON of what was collected. The trace stays for `profilerSave` until the next one begins, or `profilerForget`. */
+  profilerStop(): string;
+  /** Writes the latest trace in the Chrome format. */
+  profilerSave(path: string): void;
+  /** Lets go of the latest trace; ends one that is being collected. */
+  profilerForget(): void;
+  /** Stops, or goes on, observing while the profiler runs. */
+  profilerToggle(on: boolean, activities: number): void;
+  /** Nanoseconds since `profilerStart`, by the clock of the events. */
+  profilerClock(): number;
+  /** A range of the program's own begins → its id; 0 where nobody looks. */
+  recordFunctionEnter(name: string): number;
+  /** It ends. */
+  recordFunctionExit(id: number): void;
   // memory of CPU tensors
   /** Once, before the first tensor: blocks remember which allocator frees them, so a later switch is safe but mixes the counts. */
   allocatorInstall(): void;

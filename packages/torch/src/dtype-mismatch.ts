@@ -84,13 +84,24 @@ export function calledByProgram(stack: string | undefined, at: number): boolean 
 
 /** The innermost line of a stack that is not nbit's, in the source that it was compiled from where there is a map. */
 export function userLine(stack: string | undefined): UserLine | null {
+  for (const [line] of eachProgramLine(stack)) return line;
+  return null;
+}
+
+/** @internal All lines of a stack that are the program's, the innermost first, with the names of their functions. */
+export function programLines(stack: string | undefined): readonly (UserLine & { readonly name: string })[] {
+  return Array.from(eachProgramLine(stack), ([line, name]) => ({ ...line, name }));
+}
+
+function* eachProgramLine(stack: string | undefined): IterableIterator<readonly [UserLine, string]> {
   for (const frame of (stack ?? "").split("\n").slice(1)) {
     const match = /(?:\(|at (?:async )?)((?:file:\/\/)?[^()\s]*):(\d+):(\d+)\)?$/.exec(frame.trim());
     const path = match?.[1];
     if (path === undefined || path.startsWith("node:") || path === "" || OURS.test(path)) continue;
-    return sourceOf(path.startsWith("file:") ? fileURLToPath(path) : path, Number(match?.[2]), Number(match?.[3]));
+    const name = /^at (?:async )?(.+?) \(/.exec(frame.trim())?.[1] ?? "(anonymous)";
+    const file = path.startsWith("file:") ? fileURLToPath(path) : path;
+    yield [sourceOf(file, Number(match?.[2]), Number(match?.[3])), name];
   }
-  return null;
 }
 
 function read(path: string): string | null {

@@ -51,6 +51,7 @@ export * as cuda from "./cuda/index.js";
 export * as distributions from "./distributions/index.js";
 export * as program from "./program/index.js";
 export * as onnx from "./onnx/index.js";
+export * as profiler from "./profiler/index.js";
 export * from "./data/index.js";
 export * from "./io/index.js";
 export {

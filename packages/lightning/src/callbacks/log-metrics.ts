@@ -8,10 +8,15 @@ import { isPromise } from "@nbit/torch/realm";
  * logger returns one.
  */
 export function logCallbackMetrics(trainer: TrainerView, metrics: Metrics): HookResult {
+  return logTo(trainer, metrics, trainer.logStep);
+}
+
+/** The same at a step of one's own. */
+export function logTo(trainer: TrainerView, metrics: Metrics, step: number): HookResult {
   trainer.addCallbackMetrics(metrics);
   if (!trainer.isGlobalZero) return;
   const pending = trainer.loggers
-    .map((logger) => logger.logMetrics(metrics, trainer.logStep))
+    .map((logger) => logger.logMetrics(metrics, step))
     .filter((result) => isPromise(result));
   if (pending.length > 0) return Promise.all(pending).then(() => undefined);
 }

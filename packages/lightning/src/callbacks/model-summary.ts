@@ -1,5 +1,6 @@
 import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
+import { flopsByModule } from "../throughput/module-flops.js";
 import { forecastMemory } from "../diagnostics/memory.js";
 import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import type { PrecisionDTypes } from "../precision/facts.js";
@@ -20,6 +21,8 @@ export interface LayerSummary {
   /** Dtypes of those parameters, in order of appearance. */
   readonly dtypes: readonly string[];
   readonly bytes: number;
+  /** Of a forward of the example input; null without one. */
+  readonly flops: number | null;
 }
 
 /** What a model consists of. `toString()` is the table. */
@@ -36,6 +39,8 @@ export class Summary {
     readonly forecast: MemoryForecast | null,
     /** Layers are those of the whole model, and of it the forecast is this process's share. */
     readonly sharded = false,
+    /** Of a forward of the example input; null without one. */
+    readonly flops: number | null = null,
   ) {}
 
   get parameters(): number {
@@ -49,15 +54,17 @@ export class Summary {
       formatCount(layer.parameters),
       layer.dtypes.length === 0 ? "–" : layer.dtypes.join(", "),
       layer.parameters === 0 ? "0 B" : formatBytes(layer.bytes),
+      ...(this.flops === null ? [] : [formatCount(layer.flops ?? 0)]),
       layer.trainable === layer.parameters ? "" : layer.trainable === 0 ? "frozen" : "part frozen",
     ]);
-    const frozen = rows.some((row) => row[5] !== "");
+    const frozen = rows.some((row) => row.at(-1) !== "");
     const columns = [
       { title: "name" },
       { title: "type" },
       { title: "parameters", align: "right" },
       { title: "dtype" },
       { title: "bytes", align: "right" },
+      ...(this.flops === null ? [] : [{ title: "FLOPs", align: "right" } as const]),
       ...(frozen ? [{ title: "" } as const] : []),
     ] as const;
     return `${formatTable(columns, rows, { paint })}\n${this.#totals(paint)}`;
@@ -79,6 +86,7 @@ export class Summary {
         `${formatBytes(this.forecast.total + this.bufferBytes)} in training${share === null ? "" : " on this process"} ${paint("dim", `(${parts.join(", ")}; activations come on top)`)}`,
       );
     } else lines.push(parts.join(", "));
+    if (this.flops !== null) lines.push(`${formatCount(this.flops)} FLOPs in a forward of the example input`);
     return lines.map((line) => ` ${line}`).join("\n");
   }
 }
@@ -90,6 +98,11 @@ export interface SummarizeOptions {
   readonly optimizers?: readonly optim.Optimizer[];
   /** Dtypes that training will use: `trainer.precision.dtypes`. */
   readonly dtypes?: PrecisionDTypes;
+  /**
+   * Arguments of a forward, whose FLOPs are counted by layer: a tensor, or an array of arguments. Default: the module's
+   * field `exampleInputArray`, where it has one.
+   */
+  readonly exampleInput?: unknown;
 }
 
 const DEPTH = kinds.whole("[-1, ∞)");
@@ -97,6 +110,7 @@ const SUMMARIZE: OptionNames<SummarizeOptions> = {
   maxDepth: DEPTH,
   optimizers: kinds.listOf(kinds.instanceOf("an optimizer", optim.Optimizer)),
   dtypes: kinds.record,
+  exampleInput: true,
 };
 const FULL: PrecisionDTypes = {
   parameters: "float32",
@@ -107,7 +121,8 @@ const FULL: PrecisionDTypes = {
 };
 
 /**
- * Count parameters and bytes, layer by layer: of the whole model, also where it is shared out. Reads no tensor data.
+ * Count parameters and bytes, layer by layer: of the whole model, also where it is shared out. Reads no tensor data but
+ * for FLOPs, which take a forward of the example input, in evaluation mode.
  *
  * @throws {ArgumentError} `summarize: expected maxDepth to be a whole number ≥ -1. Received: -2.`
  * @example
@@ -119,6 +134,8 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   if (!(module instanceof nn.Module)) throw new ArgumentError("summarize", "a module", module);
   const { maxDepth = 1, optimizers = [] } = options;
 
+  const example: unknown = options.exampleInput ?? Reflect.get(module, "exampleInputArray");
+  const flops = example === undefined || example === null ? null : flopsByModule(module, example);
   const layers: LayerSummary[] = [];
   const own = layerOf(
     "",
@@ -128,7 +145,8 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   if (own.parameters > 0) layers.push(own);
   for (const [name, child] of module.namedModules()) {
     if (name === "" || (maxDepth >= 0 && name.split(".").length > maxDepth)) continue;
-    layers.push(layerOf(name, child.constructor.name, child.parameters()));
+    const layer = layerOf(name, child.constructor.name, child.parameters());
+    layers.push(flops === null ? layer : { ...layer, flops: flops.get(name) ?? 0 });
   }
 
   const total = layerOf("", "", module.parameters());
@@ -143,6 +161,7 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
     bufferBytes,
     forecast,
     module.parameters().some((parameter) => optim.shardOf(parameter) !== null),
+    flops === null ? null : (flops.get("") ?? 0),
   );
 }
 
@@ -158,7 +177,7 @@ function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]
     bytes += numel * parameter.itemsize;
     dtypes.add(parameter.dtype);
   }
-  return { name, type, parameters: count, trainable, dtypes: [...dtypes], bytes };
+  return { name, type, parameters: count, trainable, dtypes: [...dtypes], bytes, flops: null };
 }
 
 export interface ModelSummaryOptions {

@@ -79,8 +79,15 @@ export class BatchRunner {
 
   /** The next batch, if there is one. */
   #fetch(fetcher: BatchSource): MaybePending<boolean> {
-    const fetched = fetcher.next();
+    const profiling = this.#context.profiling ?? null;
+    const fetched = profiling === null ? fetcher.next() : profiling.next(...this.#loop(), () => fetcher.next());
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
+  }
+
+  /** What Lightning calls the loop, and the batches of it. */
+  #loop(): readonly [loop: string, stage: string] {
+    if (this.#parts.step === "predictStep") return ["_PredictionLoop", "predict"];
+    return ["_EvaluationLoop", this.#parts.step === "testStep" ? "test" : "val"];
   }
 
   #start(fetched: Fetched | null): MaybePending<boolean> {

@@ -7,6 +7,7 @@ import type { LightningModule, ModuleHost } from "../module.js";
 import type { NewsOfRanks } from "../ranks/news.js";
 import type { Precision } from "../precision/precision.js";
 import type { CompiledForwards } from "./compiled-forwards.js";
+import type { Profiling } from "../profilers/profiling.js";
 import type { Collectives, Strategy } from "../strategies/strategy.js";
 import type { ResolvedOptions } from "../resolve-options.js";
 import type { Batch, RunningStage, StepOutcome } from "../types.js";
@@ -27,6 +28,8 @@ export interface LoopContext {
   readonly warnings: WarnOnce;
   /** Steps that do not train, compiled for another device; null: they run where the tensors are. */
   readonly forwards: CompiledForwards | null;
+  /** Null or left out: nothing is profiled. */
+  readonly profiling?: Profiling | null;
   stage: RunningStage | null;
   readonly shouldStop: boolean;
   /** Hooks run without gradients until `fn` is done; steps see to that themselves. */
@@ -56,11 +59,16 @@ export function makeTransfer(
   precision: Precision = context.precision,
 ): (batch: Batch, dataloaderIdx: number) => Batch | Promise<Batch> {
   const { data, strategy } = context;
+  const profiling = context.profiling ?? null;
   const own = data.transferring("transferBatchToDevice");
-  const move: Stage | null =
+  const plain: Stage =
     own === null
       ? (batch) => strategy.toDevice(batch)
       : (batch, index) => own.transferBatchToDevice(batch, strategy.rootDevice, index);
+  const move: Stage =
+    profiling === null
+      ? plain
+      : (batch, index) => profiling.run(profiling.ofStrategy("batchToDevice"), () => plain(batch, index));
   const stages = [stageOf("onBeforeBatchTransfer"), move, stageOf("onAfterBatchTransfer")];
   return (batch, dataloaderIdx) =>
     through(0, precision.convertsInput ? precision.convertInput(batch) : batch, dataloaderIdx);

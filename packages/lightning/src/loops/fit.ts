@@ -18,6 +18,7 @@ import type { SchedulerStepper } from "./schedulers.js";
 import type { StepReplays } from "./step-replays.js";
 import type { CompiledSteps } from "./compiled-steps.js";
 import type { GraphedStep } from "./graphed-step.js";
+import type { Profiling } from "../profilers/profiling.js";
 import { Stopping } from "./stopping.js";
 import type { TrainStep } from "./train-step.js";
 
@@ -62,6 +63,8 @@ export class FitLoop {
   fetcher: BatchSource;
   /** The epoch in which it was asked for; null: before training. */
   #loadedIn: number | null = null;
+  readonly #profiling: Profiling | null;
+  readonly #next: () => ReturnType<BatchSource["next"]>;
   #comparesData: boolean;
   /** A new run makes its first iterator before training starts (as Lightning does); every other epoch makes its own. */
   #epochPrepared = false;
@@ -70,6 +73,10 @@ export class FitLoop {
   constructor(context: LoopContext, parts: FitLoopParts) {
     this.#context = context;
     this.#parts = parts;
+    const profiling = context.profiling ?? null;
+    this.#profiling = profiling;
+    const next = (): ReturnType<BatchSource["next"]> => this.fetcher.next();
+    this.#next = profiling === null ? next : () => profiling.next("_TrainingEpochLoop", "train", next);
     this.#transfer = makeTransfer(context);
     this.#onBatchStart = context.hooks.get("onTrainBatchStart");
     this.#onBatchEnd = context.hooks.get("onTrainBatchEnd");
@@ -168,11 +175,10 @@ export class FitLoop {
     }
     this.#epochPrepared = false;
 
-    if (progress.phase !== "epoch_end") {
-      while (!this.#epochDone()) {
-        if (!(await this.#batch())) break;
-      }
-    }
+    if (progress.phase !== "epoch_end")
+      await (this.#profiling === null
+        ? this.#batches()
+        : this.#profiling.run("run_training_epoch", () => this.#batches()));
     await this.#endEpoch();
   }
 
@@ -187,6 +193,12 @@ export class FitLoop {
     this.#loadedIn = progress.epoch;
     // Lightning makes an iterator of new loaders at once, and a second for the epoch: both draw from the generator.
     this.fetcher.start(progress.epoch);
+  }
+
+  async #batches(): Promise<void> {
+    while (!this.#epochDone()) {
+      if (!(await this.#batch())) break;
+    }
   }
 
   #epochDone(): boolean {
@@ -208,7 +220,7 @@ export class FitLoop {
   }
 
   readonly #iterate = (): MaybePending<BatchEnd> => {
-    const fetched = this.fetcher.next();
+    const fetched = this.#next();
     return isPromise(fetched) ? waitFor(fetched, (value) => this.#start(value)) : this.#start(fetched);
   };
 
@@ -256,7 +268,9 @@ export class FitLoop {
     const { step, progress } = this.#parts;
     const batchIdx = progress.batchesDone;
     const windowEnds = this.#endsWindow(batchIdx + 1);
-    const outputs = (this.#parts.compiled ?? this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    const run = (): MaybePending<StepResult> =>
+      (this.#parts.compiled ?? this.#parts.graph ?? step).run(batch, batchIdx, windowEnds);
+    const outputs = this.#profiling === null ? run() : this.#profiling.trainBatch(run);
     return andThen(outputs, (result) => this.#trained(result, batch, batchIdx, windowEnds));
   }
 

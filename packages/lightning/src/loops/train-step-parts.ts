@@ -1,3 +1,4 @@
+import type { Profiling } from "../profilers/profiling.js";
 import type { optim } from "@nbit/torch";
 import type { Hooks } from "../hooks.js";
 import type { LightningModule, ModuleHost } from "../module.js";
@@ -11,6 +12,8 @@ import type { StepReplays } from "./step-replays.js";
 
 /** What a training step works with. */
 export interface TrainStepParts {
+  /** Null or left out: nothing is profiled. */
+  readonly profiling?: Profiling | null;
   readonly module: LightningModule;
   readonly host: ModuleHost;
   readonly hooks: Hooks;

@@ -117,12 +117,20 @@ export class TrainStep implements OptimizerRunner {
   #automatic(): void {
     const optimizer = this.#parts.optimizers[0];
     const steps = this.#batch.windowEnds && optimizer !== undefined;
+    const profiling = this.#parts.profiling ?? null;
+    // An action of the module's, as in Lightning, of which forward and backward are a part.
+    if (profiling === null || !steps || this.#customOptimizerStep) return this.#forwardBackwardStep(optimizer, steps);
+    profiling.run(profiling.ofModule("optimizerStep"), () => this.#forwardBackwardStep(optimizer, steps));
+  }
+
+  #forwardBackwardStep(optimizer: optim.Optimizer | undefined, steps: boolean): void {
     // A step of the user's, and one that evaluates the loss several times, call forward and backward themselves.
-    if (steps && this.#customOptimizerStep) return this.#overriddenOptimizerStep(optimizer);
-    if (steps && needsClosure(optimizer)) return this.stepOptimizer(optimizer, this.#forwardBackward);
+    if (optimizer !== undefined && steps && this.#customOptimizerStep) return this.#overriddenOptimizerStep(optimizer);
+    if (optimizer !== undefined && steps && needsClosure(optimizer))
+      return this.stepOptimizer(optimizer, this.#forwardBackward);
 
     const loss = this.#forwardBackward();
-    if ((loss === null && !this.#exchange.othersHadLoss) || !steps) return; // earlier gradients stay
+    if ((loss === null && !this.#exchange.othersHadLoss) || !steps || optimizer === undefined) return; // earlier gradients stay
     this.#prepareGradients(optimizer);
     this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
   }
@@ -190,11 +198,15 @@ export class TrainStep implements OptimizerRunner {
   #zeroGrad(optimizer: optim.Optimizer): void {
     if (this.#onBeforeZeroGrad.length > 0) this.#onBeforeZeroGrad.call(optimizer);
     if (this.zeroInPlace) optimizer.zeroGrad({ setToNone: false });
-    else
+    else {
+      const profiling = this.#parts.profiling ?? null;
+      const zero = (): unknown =>
+        this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batch.batchIdx, optimizer);
       mustEnd(
         "optimizerZeroGrad",
-        this.module.optimizerZeroGrad(this.#parts.progress.epoch, this.#batch.batchIdx, optimizer),
+        profiling === null ? zero() : profiling.run(profiling.ofModule("optimizerZeroGrad"), zero),
       );
+    }
   }
 
   /** This process has no loss, and others may have one. */
@@ -216,9 +228,14 @@ export class TrainStep implements OptimizerRunner {
     this.#scaledBackward(loss, stepFollows);
   }
   #scaledBackward(loss: Tensor, stepFollows: boolean): void {
-    this.#parts.precision.backward(loss, { before: this.#beforeBackward, run: this.#callBackward, stepFollows });
-    this.#exchange.afterBackward();
-    if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
+    const profiling = this.#parts.profiling ?? null;
+    const backward = (): void => {
+      this.#parts.precision.backward(loss, { before: this.#beforeBackward, run: this.#callBackward, stepFollows });
+      this.#exchange.afterBackward();
+      if (this.#onAfterBackward.length > 0) this.#onAfterBackward.call();
+    };
+    if (profiling === null) backward();
+    else profiling.run(profiling.ofStrategy("backward"), backward);
   }
   readonly #beforeBackward: ((scaled: Tensor) => void) | undefined;
   readonly #callBackward = (scaled: Tensor): void => {

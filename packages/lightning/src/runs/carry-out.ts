@@ -47,6 +47,13 @@ export interface Course<T> {
 export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
   attachHost(run.module, run);
   if (run.data.datamodule !== null) attachTrainer(run.data.datamodule, run.trainer);
+  run.profiling?.setup({
+    stage: run.fn,
+    localRank: run.strategy.worldSize > 1 ? (run.strategy.localRank ?? 0) : null,
+    logDir: run.owner.loggers.find(({ logDir }) => logDir !== null)?.logDir ?? null,
+    module: run.module,
+    totalSteps: () => stepsOf(run),
+  });
   const stopListening = onInterrupt(run);
   const restoreSwitches = setSwitches(run.options);
   try {
@@ -60,6 +67,7 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
     if (datamodule !== null) await callDataHook(run, "teardown", () => datamodule.teardown(run.fn));
     await run.hooks.get("teardown").run(run.fn);
     for (const logger of run.loggers) await logger.finalize("success");
+    run.profiling?.describe();
     await signalsDelivered();
     run.status = "finished";
     return result;
@@ -68,9 +76,22 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
   } finally {
     stopListening();
     restoreSwitches();
+    run.profiling?.end(run.fn);
     release(run);
     run.stage = null;
   }
+}
+
+/** Batches of a run: of training in a fit. */
+function stepsOf({ fn, trainer }: Run): number {
+  if (fn === "fit") {
+    const epochs = trainer.maxEpochs === -1 ? Infinity : trainer.maxEpochs;
+    const batches = trainer.maxSteps === -1 ? Infinity : trainer.maxSteps * trainer.accumulateGradBatches;
+    return Math.min(batches, trainer.numTrainingBatches * epochs);
+  }
+  const { numValBatches, numTestBatches, numPredictBatches } = trainer;
+  const own = fn === "validate" ? numValBatches : fn === "test" ? numTestBatches : numPredictBatches;
+  return own.reduce((sum, n) => sum + n, 0);
 }
 
 /** From the module as it is given to one that is converted, restored, placed and connected. */

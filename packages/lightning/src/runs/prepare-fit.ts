@@ -140,7 +140,9 @@ function stepReplays(run: Run): StepReplays | null {
   const { module, options, strategy, warnings } = run;
   if (options.cudaGraph || run.deviceMemory !== null) return null;
   const device = strategy.rootDevice.toString();
-  const replays = new StepReplays({ mode: options.replay, module, device, strategy, warnings });
+  // A replayed step calls kernels without operators, of which a profiler would see nothing.
+  const mode = run.profiling?.observesOperators === true ? false : options.replay;
+  const replays = new StepReplays({ mode, module, device, strategy, warnings });
   const { context } = run.precision;
   if (context !== null) run.precision.context = { ...context, steps: () => describeReplays(replays.summary) };
   return replays;
@@ -164,6 +166,7 @@ function trainStep(run: Run, progress: FitProgress, replays: StepReplays | null)
         ? null
         : new NonFiniteWatch({ module, precision, device: strategy.rootDevice, progress, mode, strategy }),
     strategy,
+    profiling: run.profiling,
     replays,
     savesOnCpu: savesOnCpu(run),
     compiled: run.deviceMemory !== null,

@@ -14,6 +14,7 @@
 #include "entries/linear.h"
 #include "entries/nodes.h"
 #include "entries/policy.h"
+#include "entries/profiler.h"
 #include "entries/program.h"
 #include "entries/random.h"
 #include "entries/saved_tensors.h"

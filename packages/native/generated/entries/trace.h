@@ -9,7 +9,7 @@ namespace nbit {
 
 #pragma GCC visibility push(hidden)  // what is missing is then an error of the linker
 namespace entries {
-/** (check the values too?). */
+/** (check the values too? list arguments that are no tensors too?). */
 void traceStart(const Args& a);
 /** → the number of events so far; lets JavaScript note where a module begins and ends. */
 double traceMark();

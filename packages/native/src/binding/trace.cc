@@ -10,6 +10,7 @@
 #include <ATen/record_function.h>
 
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <mutex>
 
@@ -25,6 +26,7 @@ struct Event {
   int64_t sequence = -1;
   std::string inputs;   // JSON
   std::string outputs;  // JSON
+  std::string all;      // JSON of every argument by position; empty where nobody asked
   double start = 0;     // seconds since the trace began
   double seconds = 0;
 };
@@ -39,6 +41,7 @@ struct Trace {
   at::CallbackHandle callback = 0;
   bool running = false;
   bool checking = false;  // also read every value, to find where one stopped being finite
+  bool everything = false;  // also list arguments that are no tensors
 };
 const EnvironmentLocal<Trace> traces;
 thread_local int depth = 0;
@@ -99,6 +102,35 @@ std::string describeValues(const Values& values, bool checking, bool check) {
   return o + "]";
 }
 
+void describeArgument(std::string& o, const c10::IValue& v) {
+  const auto list = [&](const auto& items) {
+    o += "[";
+    bool first = true;
+    for (const c10::IValue item : items) {
+      if (!first) o += ",";
+      first = false;
+      describeArgument(o, item);
+    }
+    o += "]";
+  };
+  if (v.isTensor() && v.toTensor().defined()) list(v.toTensor().sizes().vec());
+  else if (v.isBool()) o += v.toBool() ? "true" : "false";
+  else if (v.isInt()) o += std::to_string(v.toInt());
+  else if (v.isDouble() && std::isfinite(v.toDouble())) o += std::to_string(v.toDouble());
+  else if (v.isList()) list(v.toListRef());
+  else o += "null";
+}
+/** Every argument by position: a tensor as its shape. */
+template <class Values>
+std::string describeArguments(const Values& values) {
+  std::string o = "[";
+  for (const c10::IValue& v : values) {
+    if (o.size() > 1) o += ",";
+    describeArgument(o, v);
+  }
+  return o + "]";
+}
+
 struct Started : at::ObserverContext {
   Trace* trace;
   size_t index;
@@ -115,6 +147,7 @@ std::unique_ptr<at::ObserverContext> onStart(const at::RecordFunction& fn) {
   e.backward = fn.scope() == at::RecordScope::BACKWARD_FUNCTION;
   e.sequence = fn.seqNr();
   e.inputs = describeValues(fn.inputs(), trace.checking, !isUninitialised(e.name));
+  if (trace.everything) e.all = describeArguments(fn.inputs());
   auto started = std::make_unique<Started>();
   started->at = Clock::now();
   e.start = std::chrono::duration<double>(started->at - trace.began).count();
@@ -145,6 +178,7 @@ void onEnd(const at::RecordFunction& fn, at::ObserverContext* context) {
 
 void entries::traceStart(const Args& a) {
   const bool check = a.count > 0 && a.flag(0);
+  const bool everything = a.count > 1 && a.flag(1);
   program::needsGraph("operators are traced");
   Trace& trace = traces();
   if (trace.running) fail("TRACE_NESTED", "a trace is already running: traces do not nest");
@@ -152,6 +186,7 @@ void entries::traceStart(const Args& a) {
   trace.dropped = 0;
   depth = 0;
   trace.checking = check;
+  trace.everything = everything;
   trace.began = Clock::now();
   // This thread's: others go on unseen. Autograd hands it on to the threads of a backward.
   trace.callback =
@@ -187,7 +222,7 @@ std::string entries::traceStop() {
     o += "{\"name\":\"" + name + "\",\"depth\":" + std::to_string(e.depth) +
          ",\"backward\":" + (e.backward ? "true" : "false") + ",\"sequence\":" + std::to_string(e.sequence) +
          ",\"start\":" + std::to_string(e.start) + ",\"seconds\":" + std::to_string(e.seconds) +
-         ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
+         (e.all.empty() ? "" : ",\"arguments\":" + e.all) + ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
   }
   trace.events.clear();
   trace.events.shrink_to_fit();

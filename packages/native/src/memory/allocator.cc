@@ -4,6 +4,7 @@
 #include "binding/core.h"
 #include "entries/allocator.h"
 #include "memory/heap.h"
+#include "memory/reports.h"
 
 #include <c10/core/CPUAllocator.h>
 
@@ -133,7 +134,9 @@ size_t trimAll() {
 void freeBlock(void* data) {
   if (!data) return;
   Block* b = Block::of(data);
-  liveBytes -= static_cast<int64_t>(b->capacity());
+  const int64_t live = liveBytes -= static_cast<int64_t>(b->capacity());
+  if (memoryReported.load(std::memory_order_relaxed)) [[unlikely]]
+    reportFree(data, live);
   if (b->small) releaseSmall(b);
   else heap::release(b);
 }
@@ -155,6 +158,8 @@ struct CachingAllocator final : at::Allocator {
     const int64_t live = liveBytes += static_cast<int64_t>(b->capacity());
     int64_t peak = peakBytes.load(std::memory_order_relaxed);
     while (live > peak && !peakBytes.compare_exchange_weak(peak, live)) {}
+    if (memoryReported.load(std::memory_order_relaxed)) [[unlikely]]
+      reportAllocation(b->data(), n, live);
     return {b->data(), b->data(), &freeBlock, at::Device(at::kCPU)};
   }
   at::DeleterFnPtr raw_deleter() const override { return &freeBlock; }

@@ -6,3 +6,4 @@ export { AnomalyError, detectAnomaly, isAnomalyEnabled, setDetectAnomaly } from 
 export { gradcheck, GradcheckError, gradgradcheck } from "./gradcheck.js";
 export * as functional from "./functional.js";
 export * as graph from "./graph.js";
+export * as profiler from "../profiler/autograd-profiler.js";

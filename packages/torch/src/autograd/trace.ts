@@ -31,7 +31,11 @@ export interface TraceEvent {
   /** Tensors only; lists are flattened; null for an undefined tensor. */
   readonly inputs: readonly (TracedTensor | null)[];
   readonly outputs: readonly (TracedTensor | null)[];
+  /** @internal Every argument by position, a tensor as its shape; where that was asked for. */
+  readonly arguments?: readonly TracedArgument[];
 }
+/** A tensor as its shape, a list, a number, a flag; null for nothing and for anything else. */
+export type TracedArgument = number | boolean | null | readonly TracedArgument[];
 export interface Trace<T> {
   readonly result: T;
   readonly events: readonly TraceEvent[];
@@ -71,8 +75,8 @@ function tensorOf(raw: RawTensor | null): TracedTensor | null {
 }
 
 /** @internal */
-export function startTrace(options: TraceOptions = {}): void {
-  native.traceStart(options.checkValues === true);
+export function startTrace(options: TraceOptions & { readonly everyArgument?: boolean } = {}): void {
+  native.traceStart(options.checkValues === true, options.everyArgument === true);
 }
 /** @internal */
 export function stopTrace(): { readonly events: TraceEvent[]; readonly dropped: number } {
