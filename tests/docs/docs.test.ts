@@ -14,6 +14,7 @@ const guides = [
   "README.md",
   "docs/getting-started.md",
   "docs/callbacks.md",
+  "docs/cli.md",
   "docs/compatibility.md",
   "docs/memory-model.md",
   "docs/recorded-steps.md",

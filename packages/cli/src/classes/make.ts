@@ -1,5 +1,6 @@
 /** A model or a data module, of what a file exports, a class that was chosen, and its arguments. */
 import { MisconfigurationError } from "@nbit/lightning";
+import { buildFromHyperparameters } from "@nbit/lightning/rehearsal";
 import { CommandError } from "../errors.js";
 import { fill, type Values } from "../settings/fill.js";
 import type { ClassChoice } from "../settings/given.js";
@@ -93,7 +94,8 @@ const isMap = (value: unknown): value is Values =>
   Object.getPrototypeOf(value) === Object.prototype;
 
 function construct(type: new (...args: never[]) => object, { all }: Arguments): object {
-  return all === null ? Reflect.construct(type, []) : Reflect.construct(type, [all]);
+  // A class without a constructor of its own has them in its hparams.
+  return buildFromHyperparameters(() => Reflect.construct(type, all === null ? [] : [all]));
 }
 
 interface Recording {

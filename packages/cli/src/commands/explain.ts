@@ -36,7 +36,7 @@ With --accelerator tpu or xla, or --topology: one step runs on the host, the nex
   takesRest: true,
   groups: [
     { title: "What is explained", flags: OWN },
-    { title: "Settings, which go before the program's own", flags: CONFIG_FLAGS },
+    { title: "Settings before the program's own", flags: CONFIG_FLAGS },
     { title: "Parts", flags: PARTS_FLAGS },
     ...trainerGroups(),
     { title: "This command", flags: VERBOSE },

@@ -9,11 +9,12 @@ import { init } from "./init.js";
 import { run } from "./launch.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
+import { tune } from "./tune.js";
 import { version } from "./version.js";
 import { xla } from "./xla.js";
 
 const completion = completionOf(() => [...commands.values()]);
-const others = [init, ...runCommands, explain, run, consolidate, xla, doctor, setup, clean, completion, version];
+const others = [init, ...runCommands, tune, explain, run, consolidate, xla, doctor, setup, clean, completion, version];
 /** What is run when there is no command. */
 export const help = helpOn(others);
 

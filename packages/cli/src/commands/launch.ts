@@ -16,7 +16,7 @@ export const run: Command = {
     "What is not given is read from torchrun's variables, where they are set: PET_NPROC_PER_NODE, PET_NNODES, PET_NODE_RANK, PET_MASTER_ADDR, PET_MASTER_PORT, PET_MAX_RESTARTS.",
   words: { most: 1, what: "a script", files: true },
   passesOn: true,
-  groups: [{ title: "Flags, which stand before the script", flags: LAUNCH_FLAGS }],
+  groups: [{ title: "Flags before the script", flags: LAUNCH_FLAGS }],
   async run(call) {
     const script = findFile("run", call.words[0] ?? null);
     const given = launchOptions(call, process.env);

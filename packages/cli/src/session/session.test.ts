@@ -180,6 +180,38 @@ test("predict writes a row for each sample, in the form that its file's name say
   assert.ok(!existsSync(join(project, "p.xlsx")));
 });
 
+test("tune finds a batch size and a rate, says the flags, and keeps the settings with them; nothing is trained", async () => {
+  const asked = [
+    "--lr",
+    "--batchSize",
+    "--numTraining",
+    "20",
+    "--maxTrials",
+    "2",
+    "--plot",
+    "lr.svg",
+    "--save",
+    "tuned.yaml",
+  ];
+  const said = await ok("tune", "train.ts", ...quick, ...asked);
+  const size = /^batchSize {2}(\d+)$/m.exec(said)?.[1];
+  const rate = /^lr {2}(\S+)$/m.exec(said)?.[1];
+  assert.ok(size !== undefined && rate !== undefined, said);
+  assert.ok(said.includes(`Train with it: nbit fit train.ts --model.lr ${rate} --data.batchSize ${size}\n`), said);
+  assert.match(readFileSync(join(project, "lr.svg"), "utf8"), /^<svg|<\?xml/);
+  const { model, data } = parse(readFileSync(join(project, "tuned.yaml"), "utf8")) as Record<string, object>;
+  assert.deepEqual(
+    [model, data],
+    [
+      { lr: Number(rate), width: 64 },
+      { batchSize: Number(size), samples: 96 },
+    ],
+  );
+  assert.ok(!existsSync(join(project, "nbit_logs", "version_3", "checkpoints")));
+  const none = await nbit(["tune", "train.ts", "--fastDevRun", "--accelerator", "cpu"]);
+  assert.deepEqual([none.status, none.stderr.split(":")[0]], [2, "ERR_TUNE"]);
+});
+
 test("help on a file lists what its classes declare, with defaults", async () => {
   const help = await ok("fit", "train.ts", "--help");
   assert.match(help, /^Arguments of the model, Net$/m);

@@ -1,4 +1,5 @@
 /** Escape sequences, and text measured without them. */
+import stringWidth from "string-width";
 import { kinds } from "@nbit/torch";
 
 export type Colour = "dim" | "bold" | "red" | "green" | "yellow" | "blue" | "cyan";
@@ -58,10 +59,15 @@ export function stripAnsi(text: string): string {
   return text.replace(ESCAPES, "");
 }
 
-/** Columns that `text` takes. Counts code points; the characters that this package draws are one column wide. */
+const PLAIN = /^[\x20-\x7e]*$/;
+
+/** Columns that `text` takes: wide characters and emoji two, marks that join others none, escape sequences none. */
 export function visibleWidth(text: string): number {
-  return [...stripAnsi(text)].length;
+  const bare = stripAnsi(text);
+  return PLAIN.test(bare) ? bare.length : stringWidth(bare);
 }
+
+const graphemes = new Intl.Segmenter(undefined, { granularity: "grapheme" });
 
 /** Cut to `width` columns; escape sequences are kept whole and closed at the end. */
 export function truncate(text: string, width: number): string {
@@ -77,11 +83,12 @@ export function truncate(text: string, width: number): string {
       painted = true;
       continue;
     }
-    const room = width - 1 - used;
-    const points = [...part];
-    if (points.length > room) return `${out}${points.slice(0, room).join("")}…${painted ? "\x1b[0m" : ""}`;
-    out += part;
-    used += points.length;
+    for (const { segment } of graphemes.segment(part)) {
+      const columns = visibleWidth(segment);
+      if (used + columns > width - 1) return `${out}…${painted ? "\x1b[0m" : ""}`;
+      out += segment;
+      used += columns;
+    }
   }
   return out;
 }

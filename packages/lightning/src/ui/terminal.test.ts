@@ -17,6 +17,12 @@ test("width ignores colours; cutting keeps them closed", () => {
   assert.ok(cut.endsWith("\x1b[0m"));
   assert.equal(truncate("abc", 3), "abc");
   assert.equal(truncate("abc", 0), "");
+  // Two columns each; a family of joined emoji is one sign, and a mark above a letter takes no place.
+  assert.deepEqual(["日本", "👩‍👩‍👧", "e\u0301"].map(visibleWidth), [4, 2, 1]);
+  assert.deepEqual(
+    [6, 5, 4, 3].map((width) => truncate("日本語", width)),
+    ["日本語", "日本…", "日…", "日…"],
+  );
   assert.equal(pad("━", 3), "━  ");
   assert.equal(pad(ansiPaint("red", "7"), 3, "right"), `  ${ansiPaint("red", "7")}`);
 });
