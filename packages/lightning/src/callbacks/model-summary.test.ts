@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { nn, optim, tensor } from "@nbit/torch";
+import { nn, optim, tensor, zeros } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { summarize } from "./model-summary.js";
 
@@ -84,4 +84,27 @@ test("a parameter that is used twice counts once in the totals", () => {
     summary.layers.map((l) => l.parameters),
     [9, 9],
   );
+});
+
+test("an example input shows what goes in and out of each layer", () => {
+  class Unused extends Net {
+    unused = new nn.Linear(1, 1);
+    exampleInputArray = zeros([2, 1, 5, 5]);
+  }
+  const net = new Unused();
+  const { layers } = summarize(net, { maxDepth: 2 });
+  assert.deepEqual(
+    layers.map((l) => [l.name, l.inSize, l.outSize]),
+    [
+      ["", null, null],
+      ["features", "[2, 1, 5, 5]", "[2, 4, 3, 3]"],
+      ["features.0", "[2, 1, 5, 5]", "[2, 4, 3, 3]"],
+      ["features.1", "[2, 4, 3, 3]", "[2, 4, 3, 3]"],
+      ["head", "[2, 4]", "[2, 2]"],
+      ["unused", "?", "?"],
+    ],
+  );
+  assert.match(String(summarize(net)), / in +out/);
+  assert.equal(net.training, true);
+  assert.equal(summarize(new Net()).layers[1]?.inSize, null);
 });

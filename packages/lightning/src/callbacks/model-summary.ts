@@ -1,6 +1,6 @@
 import { ArgumentError, atMost, checkOptions, kinds, nn, optim, type OptionNames, plainText } from "@nbit/torch";
 import type { LightningModule } from "../module.js";
-import { flopsByModule } from "../throughput/module-flops.js";
+import { lookAtForward, type ForwardFacts } from "../throughput/look-at-forward.js";
 import { forecastMemory } from "../diagnostics/memory.js";
 import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import type { PrecisionDTypes } from "../precision/facts.js";
@@ -23,6 +23,9 @@ export interface LayerSummary {
   readonly bytes: number;
   /** Of a forward of the example input; null without one. */
   readonly flops: number | null;
+  /** Shapes of what it takes and gives in that forward: "[2, 3]"; "?" where it is not called. Null without one. */
+  readonly inSize: string | null;
+  readonly outSize: string | null;
 }
 
 /** What a model consists of. `toString()` is the table. */
@@ -54,7 +57,7 @@ export class Summary {
       formatCount(layer.parameters),
       layer.dtypes.length === 0 ? "–" : layer.dtypes.join(", "),
       layer.parameters === 0 ? "0 B" : formatBytes(layer.bytes),
-      ...(this.flops === null ? [] : [formatCount(layer.flops ?? 0)]),
+      ...(this.flops === null ? [] : [formatCount(layer.flops ?? 0), layer.inSize ?? "", layer.outSize ?? ""]),
       layer.trainable === layer.parameters ? "" : layer.trainable === 0 ? "frozen" : "part frozen",
     ]);
     const frozen = rows.some((row) => row.at(-1) !== "");
@@ -64,7 +67,13 @@ export class Summary {
       { title: "parameters", align: "right" },
       { title: "dtype" },
       { title: "bytes", align: "right" },
-      ...(this.flops === null ? [] : [{ title: "FLOPs", align: "right" } as const]),
+      ...(this.flops === null
+        ? []
+        : ([
+            { title: "FLOPs", align: "right" },
+            { title: "in", align: "right" },
+            { title: "out", align: "right" },
+          ] as const)),
       ...(frozen ? [{ title: "" } as const] : []),
     ] as const;
     return `${formatTable(columns, rows, { paint })}\n${this.#totals(paint)}`;
@@ -99,7 +108,7 @@ export interface SummarizeOptions {
   /** Dtypes that training will use: `trainer.precision.dtypes`. */
   readonly dtypes?: PrecisionDTypes;
   /**
-   * Arguments of a forward, whose FLOPs are counted by layer: a tensor, or an array of arguments. Default: the module's
+   * Arguments of a forward, whose FLOPs and sizes are shown by layer: a tensor, or an array of arguments. Default: the module's
    * field `exampleInputArray`, where it has one.
    */
   readonly exampleInput?: unknown;
@@ -135,7 +144,7 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   const { maxDepth = 1, optimizers = [] } = options;
 
   const example: unknown = options.exampleInput ?? Reflect.get(module, "exampleInputArray");
-  const flops = example === undefined || example === null ? null : flopsByModule(module, example);
+  const forward = example === undefined || example === null ? null : lookAtForward(module, example);
   const layers: LayerSummary[] = [];
   const own = layerOf(
     "",
@@ -146,7 +155,7 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
   for (const [name, child] of module.namedModules()) {
     if (name === "" || (maxDepth >= 0 && name.split(".").length > maxDepth)) continue;
     const layer = layerOf(name, child.constructor.name, child.parameters());
-    layers.push(flops === null ? layer : { ...layer, flops: flops.get(name) ?? 0 });
+    layers.push(forward === null ? layer : { ...layer, ...inForward(name, forward) });
   }
 
   const total = layerOf("", "", module.parameters());
@@ -161,8 +170,13 @@ export function summarize(module: nn.Module, options: SummarizeOptions = {}): Su
     bufferBytes,
     forecast,
     module.parameters().some((parameter) => optim.shardOf(parameter) !== null),
-    flops === null ? null : (flops.get("") ?? 0),
+    forward === null ? null : (forward.flops.get("") ?? 0),
   );
+}
+
+function inForward(name: string, { flops, sizes }: ForwardFacts): Pick<LayerSummary, "flops" | "inSize" | "outSize"> {
+  const size = sizes.get(name) ?? { in: "?", out: "?" };
+  return { flops: flops.get(name) ?? 0, inSize: size.in, outSize: size.out };
 }
 
 function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]): LayerSummary {
@@ -177,7 +191,17 @@ function layerOf(name: string, type: string, parameters: readonly nn.Parameter[]
     bytes += numel * parameter.itemsize;
     dtypes.add(parameter.dtype);
   }
-  return { name, type, parameters: count, trainable, dtypes: [...dtypes], bytes, flops: null };
+  return {
+    name,
+    type,
+    parameters: count,
+    trainable,
+    dtypes: [...dtypes],
+    bytes,
+    flops: null,
+    inSize: null,
+    outSize: null,
+  };
 }
 
 export interface ModelSummaryOptions {
