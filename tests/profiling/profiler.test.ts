@@ -1,5 +1,6 @@
 /** What a profiler records, and the files that it writes. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -317,4 +318,14 @@ test("marks for Intel's tools run the function", () => {
     3,
   );
   step();
+});
+
+test("a process, or a thread, that ends with a profiler running ends well", () => {
+  const main = `import { ones, profiler } from "@nbit/torch"; import { Worker } from "node:worker_threads";
+    const start = () => { profiler.profile({ activities: ["cpu"], profileMemory: true }).start(); ones([3]).add(1); };
+    const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(
+      \`import { ones, profiler } from "\${import.meta.resolve("@nbit/torch")}"; (\${start})();\`)));
+    worker.on("exit", (code) => { if (code === 0) start(); });`;
+  const { status, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", main], { encoding: "utf8" });
+  assert.equal(status, 0, stderr);
 });

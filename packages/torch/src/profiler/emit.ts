@@ -5,6 +5,7 @@ import { callable, flag } from "../kinds.js";
 import { native } from "../native.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { isPromise } from "../synchronous.js";
+import { endAtExit } from "./at-exit.js";
 import { ACTIVITY_BITS } from "./options.js";
 
 export interface EmitOptions {
@@ -40,6 +41,7 @@ export function emitItt<T>(fn: () => T, options: EmitOptions = {}): T {
 
 function emitting<T>(kind: number, fn: () => T, { enabled = true, recordShapes = false }: EmitOptions): T {
   if (!enabled) return fn();
+  endAtExit();
   native.profilerPrepare(ACTIVITY_BITS.cpu, kind | (recordShapes ? 1 : 0));
   const end = (): void => {
     native.profilerStop();

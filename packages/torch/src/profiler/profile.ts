@@ -13,6 +13,7 @@ import { ModuleCalls } from "../nn/module-calls.js";
 import { Module } from "../nn/module.js";
 import { atMost, checkArguments, checkOptions } from "../options.js";
 import { isPromise } from "../synchronous.js";
+import { endAtExit } from "./at-exit.js";
 import { EventList, readKeys, type AverageList, type KeyAveragesCall, type StackMetric } from "./event-list.js";
 import type { FunctionEvent } from "./event.js";
 import { timelineHtml, timelineOf, type MemoryTimeline } from "./memory-timeline.js";
@@ -168,6 +169,7 @@ export class Profile {
     }
     if (this.#phase === "off") {
       const { recordShapes = false, profileMemory = false, withFlops = false } = this.#options;
+      endAtExit();
       native.profilerPrepare(
         this.#activities,
         // FLOPs are estimated from shapes, which libtorch then keeps.
