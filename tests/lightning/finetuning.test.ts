@@ -12,7 +12,7 @@ import {
   type TrainerOptions,
   type TrainerView,
 } from "@nbit/lightning";
-import { NbitError, nn, optim } from "@nbit/torch";
+import { NbitError, nn, optim, zeros } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { warningsOf } from "../helpers/training.js";
 import { fit, FIXTURE, loaders, Net, sameAs, trainerOf, weights, type NetOptions } from "./callback-net.js";
@@ -103,7 +103,7 @@ test("helpers of finetuning", async () => {
   const net = new Net({ norm: true });
   assert.deepEqual(
     BaseFinetuning.flattenModules([net, [net.head]]).map((m) => m.constructor.name),
-    ["Linear", "BatchNorm1d", "Linear", "Linear"],
+    ["Linear", "BatchNorm1d", "Linear"],
   );
   BaseFinetuning.freeze(net);
   assert.deepEqual(
@@ -125,6 +125,16 @@ test("helpers of finetuning", async () => {
       [4, 0.1],
     ],
   );
+  BaseFinetuning.freeze(net.children(), false); // an iterator, which can be read once
+  assert.ok(net.parameters().every((p) => !p.requiresGrad));
+  BaseFinetuning.unfreezeAndAddParamGroup(
+    [net.head].values(),
+    new optim.SGD([new nn.Parameter(zeros([1]))], { lr: 1 }),
+  );
+  assert.equal(net.head.weight.requiresGrad, true);
+  const endless: unknown[] = [];
+  endless.push(endless);
+  assert.throws(() => BaseFinetuning.freeze(endless as never), coded("ERR_ARGUMENT", /modules to be a module/));
   assert.throws(
     () => BaseFinetuning.freeze(1 as never),
     coded("ERR_ARGUMENT", /modules to be a module, or an iterable/),

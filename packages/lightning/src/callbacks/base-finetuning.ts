@@ -1,4 +1,5 @@
 import {
+  ArgumentError,
   atMost,
   checkArguments,
   kinds,
@@ -45,10 +46,12 @@ export interface UnfreezeArguments {
   readonly trainBn?: boolean;
 }
 const { byDefault, flag, orNull, real } = kinds;
-const isModules = (value: unknown): value is Modules =>
-  value instanceof nn.Module ||
-  (kinds.iterable.accepts(value) && [...(value as Iterable<unknown>)].every((each) => isModules(each)));
-const MODULES = kinds.such<Modules>("a module, or an iterable of modules", isModules);
+const MODULES = kinds.such<Modules>(
+  "a module, or an iterable of modules",
+  (value) => value instanceof nn.Module || kinds.iterable.accepts(value),
+);
+/** How deep modules may be nested in iterables: one that contains itself has no end. */
+const DEEPEST = 100;
 const OPTIMIZER = kinds.instanceOf("an optimizer", optim.Optimizer);
 const readFreeze = signature("freeze", {
   modules: MODULES,
@@ -96,7 +99,7 @@ export abstract class BaseFinetuning extends Callback {
   static flattenModules(modules: Modules): nn.Module[] {
     atMost("flattenModules", arguments, 1);
     checkArguments("flattenModules", { modules }, { modules: MODULES });
-    return flatten(modules);
+    return flatten("flattenModules", modules);
   }
   /** Parameters that are trained, or those that are not. Arguments: modules, trainBn, requiresGrad. */
   static filterParams(
@@ -107,18 +110,13 @@ export abstract class BaseFinetuning extends Callback {
     >
   ): nn.Parameter[] {
     const { modules, trainBn, requiresGrad } = readFilter(given);
-    return flatten(modules)
-      .filter((module) => trainBn || !isBatchNorm(module))
-      .flatMap((module) => own(module).filter((p) => p.requiresGrad === requiresGrad));
+    return parametersIn(flatten("filterParams", modules), trainBn, requiresGrad);
   }
   /** Train the parameters of modules. */
   static makeTrainable(modules: Modules): void {
     atMost("makeTrainable", arguments, 1);
     checkArguments("makeTrainable", { modules }, { modules: MODULES });
-    for (const module of flatten(modules)) {
-      if (isBatchNorm(module)) module.trackRunningStats = true;
-      for (const p of own(module)) p.requiresGrad = true;
-    }
+    thaw(flatten("makeTrainable", modules));
   }
   /** Do not train the parameters that a module holds itself, nor follow its statistics. */
   static freezeModule(module: nn.Module): void {
@@ -130,8 +128,8 @@ export abstract class BaseFinetuning extends Callback {
   /** Do not train modules, except for batch norms where `trainBn` is true. Arguments: modules, trainBn. */
   static freeze(...given: Call<FreezeArguments, ["modules", "trainBn"], [modules: Modules, trainBn?: boolean]>): void {
     const { modules, trainBn } = readFreeze(given);
-    for (const module of flatten(modules)) {
-      if (trainBn && isBatchNorm(module)) BaseFinetuning.makeTrainable(module);
+    for (const module of flatten("freeze", modules)) {
+      if (trainBn && isBatchNorm(module)) thaw([module]);
       else BaseFinetuning.freezeModule(module);
     }
   }
@@ -162,8 +160,9 @@ export abstract class BaseFinetuning extends Callback {
     >
   ): void {
     const { modules, optimizer, lr, initialDenomLr, trainBn } = readUnfreeze(given);
-    BaseFinetuning.makeTrainable(modules);
-    const params = BaseFinetuning.filterOnOptimizer(optimizer, BaseFinetuning.filterParams(modules, trainBn, true));
+    const all = flatten("unfreezeAndAddParamGroup", modules);
+    thaw(all);
+    const params = BaseFinetuning.filterOnOptimizer(optimizer, parametersIn(all, trainBn, true));
     if (params.length === 0) return;
     optimizer.addParamGroup({ params, lr: lr ?? (optimizer.paramGroups[0]?.lr ?? 0) / initialDenomLr });
   }
@@ -200,9 +199,29 @@ export abstract class BaseFinetuning extends Callback {
   }
 }
 
-function flatten(modules: Modules): nn.Module[] {
-  if (!(modules instanceof nn.Module)) return [...modules].flatMap(flatten);
-  return [...modules.modules()].filter((m) => [...m.children()].length === 0 || own(m).length > 0);
+/** Each once. Iterables are read once: an iterator has no second time. */
+function flatten(fn: string, modules: Modules): nn.Module[] {
+  const found = new Set<nn.Module>();
+  const add = (each: unknown, depth: number): void => {
+    if (each instanceof nn.Module) {
+      for (const m of each.modules()) if ([...m.children()].length === 0 || own(m).length > 0) found.add(m);
+    } else if (kinds.iterable.accepts(each) && depth < DEEPEST)
+      for (const inner of each as Iterable<unknown>) add(inner, depth + 1);
+    else throw new ArgumentError(fn, `modules to be ${MODULES.words}`, each);
+  };
+  add(modules, 0);
+  return [...found];
+}
+function parametersIn(modules: readonly nn.Module[], trainBn: boolean, requiresGrad: boolean): nn.Parameter[] {
+  return modules
+    .filter((module) => trainBn || !isBatchNorm(module))
+    .flatMap((module) => own(module).filter((p) => p.requiresGrad === requiresGrad));
+}
+function thaw(modules: readonly nn.Module[]): void {
+  for (const module of modules) {
+    if (isBatchNorm(module)) module.trackRunningStats = true;
+    for (const p of own(module)) p.requiresGrad = true;
+  }
 }
 function own(module: nn.Module): nn.Parameter[] {
   return Array.from(module.namedParameters({ recurse: false }), ([, p]) => p);
