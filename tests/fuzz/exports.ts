@@ -14,7 +14,7 @@ import type { ArgumentSchema, Target } from "./surface.js";
  * what the fuzz itself needs.
  */
 const LEFT_OUT =
-  /^cli\.main$|^lightning\.Trainer#(fit|validate|test|predict)$|^lightning\.PrecisionSearch|^torch\.(cuda\.|setSwitch|setPrintOptions|withoutWarnings|provide|add(Describer|MemoryExplainer)|traceMark|seedEverything)|^lightning\.(register|LightningModule#print$)|^lowbit\.keep32bit/;
+  /^cli\.(main|LightningCLI#(run|instantiate))$|^lightning\.Trainer#(fit|validate|test|predict)$|^lightning\.PrecisionSearch|^torch\.(cuda\.|setSwitch|setPrintOptions|withoutWarnings|provide|add(Describer|MemoryExplainer)|traceMark|seedEverything)|^lightning\.(register|LightningModule#print$)|^lowbit\.keep32bit/;
 
 const ANY: ArgumentSchema = { name: "value", kind: "?", optional: true };
 const TENSOR: ArgumentSchema = { name: "value", kind: "t" };

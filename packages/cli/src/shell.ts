@@ -9,6 +9,11 @@ export async function shell(args: readonly string[]): Promise<number> {
   const end = (error: unknown): void => {
     process.stderr.write(`${errorText(error, everything)}\n`);
   };
+  // `nbit validate … | head` has read enough.
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
   // What a program throws where nobody waits for it ends the process, as ever.
   process.on("uncaughtException", (error) => {
     end(error);

@@ -78,6 +78,11 @@ for (const [args, code, message] of [
     "ERR_FLAG",
     "nbit fit: expected --model.lr. Received: --modle.lr. `nbit fit --help` lists them.",
   ],
+  [
+    ["--seed_everything", "1"],
+    "ERR_FLAG",
+    "nbit fit: expected --seed. Received: --seed_everything. `nbit fit --help` lists them.",
+  ],
   [["--maxEpochs", "three"], "ERR_FLAG_VALUE", 'nbit fit: expected --maxEpochs to be a number. Received: "three".'],
   [["--cudaGraph=1"], "ERR_FLAG_VALUE", 'nbit fit: expected --cudaGraph to be true or false. Received: "1".'],
   [

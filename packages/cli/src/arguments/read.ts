@@ -162,13 +162,25 @@ function isValue(text: string | undefined): text is string {
   return text !== undefined && (!text.startsWith("-") || text === "-" || isNumber(text));
 }
 
+/** What Lightning's command, or many a script, calls a flag of ours. */
+const LIGHTNINGS: ReadonlyMap<string, string> = new Map([
+  ["seedEverything", "seed"],
+  ["epochs", "maxEpochs"],
+  ["gpus", "devices"],
+  ["resume", "ckptPath"],
+  ["checkpoint", "ckptPath"],
+  ["out", "output"],
+]);
+
 export function unknownFlag(
   command: Pick<Command, "name" | "passesOn">,
   received: string,
   known: Iterable<string>,
 ): CommandError {
   const [name = "", ...path] = received.replace(/^--?/, "").split(".");
-  const nearby = nearest(name, known);
+  const names = new Set(known);
+  const other = LIGHTNINGS.get(nearest(name, LIGHTNINGS.keys(), 0) ?? "");
+  const nearby = other !== undefined && names.has(other) ? other : nearest(name, names);
   const near = nearby === null ? null : [nearby, ...path].join(".");
   return new CommandError(
     "ERR_FLAG",

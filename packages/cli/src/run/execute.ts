@@ -1,6 +1,7 @@
 /** What a run command does once everything is made, and what it says. */
-import { InterruptError, ModelCheckpoint } from "@nbit/lightning";
+import { InterruptError, ModelCheckpoint, ParallelStrategy } from "@nbit/lightning";
 import { plainText } from "@nbit/torch";
+import { clusterEnvironment } from "@nbit/torch/distributed";
 import type { Call } from "../command.js";
 import { writePredictions } from "../output/write.js";
 import type { Prepared } from "../program/prepare.js";
@@ -38,8 +39,11 @@ export async function execute(execution: Execution): Promise<number> {
   }
 }
 
+/** In one process of those that work: not in one that is about to start them. */
 function say({ trainer }: Execution, text: string): void {
-  if (trainer.isGlobalZero) console.log(plainText(text));
+  const starts =
+    trainer.strategy instanceof ParallelStrategy && trainer.numDevices > 1 && clusterEnvironment() === null;
+  if (trainer.isGlobalZero && !starts) console.log(plainText(text));
 }
 
 /** The data module, or the loaders that the file exports; and the checkpoint. */

@@ -36,6 +36,7 @@ const TEXTS: Readonly<Record<string, readonly [value: string, ...beside: string[
   deterministic: ["warn"],
   cpuKernels: ["libtorch"],
   defaultRootDir: ["runs"],
+  profiler: ["simple"],
 };
 /** A value of a kind that is not the default, and its text. */
 const SAMPLES: Readonly<Record<FlagKind, (name: string, standard: unknown) => FlagValue>> = {

@@ -73,6 +73,7 @@ const CHOICES: Readonly<Record<string, readonly string[]>> = {
   onSkippedStep: ["advance", "hold"],
   cpuKernels: ["fast", "libtorch"],
   deterministic: ["true", "false", "warn"],
+  profiler: ["simple", "advanced", "pytorch"],
 };
 
 /** Every option of the Trainer that a word can express. */
