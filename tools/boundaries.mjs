@@ -1,5 +1,5 @@
 /**
- * Imports point one way: native ← torch ← apex, lowbit, xla, vision ← lightning; dashboard imports only what loads no native code;
+ * Imports point one way: native ← torch ← apex, lowbit, xla, vision, metrics ← lightning; dashboard imports only what loads no native code;
  * the command may import all of them. Examples use public package names only. Within a package files import each other
  * in one direction too, types included, but for one core. Prints every import that does not, as file:line, and every
  * cycle, and fails.
@@ -18,7 +18,8 @@ const MAY_IMPORT = {
   "packages/lowbit": ["@nbit/torch"],
   "packages/xla": ["@nbit/native", "@nbit/torch"],
   "packages/vision": ["@nbit/torch"],
-  "packages/lightning": ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/xla"],
+  "packages/metrics": ["@nbit/torch"],
+  "packages/lightning": ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/xla", "@nbit/metrics"],
   "packages/dashboard": ["@nbit/native/precisions", "@nbit/torch/files", "@nbit/torch/options", "@nbit/torch/schema"],
   "packages/cli": [
     "@nbit/native",
@@ -27,6 +28,7 @@ const MAY_IMPORT = {
     "@nbit/lowbit",
     "@nbit/xla",
     "@nbit/vision",
+    "@nbit/metrics",
     "@nbit/lightning",
     "@nbit/dashboard",
   ],
@@ -36,6 +38,7 @@ const MAY_IMPORT = {
     "@nbit/lowbit",
     "@nbit/xla",
     "@nbit/vision",
+    "@nbit/metrics",
     "@nbit/lightning",
     "@nbit/dashboard",
   ],
@@ -46,6 +49,7 @@ const MAY_IMPORT = {
     "@nbit/lowbit",
     "@nbit/xla",
     "@nbit/vision",
+    "@nbit/metrics",
     "@nbit/lightning",
     "@nbit/dashboard",
   ],
@@ -56,6 +60,7 @@ const MAY_IMPORT = {
     "@nbit/lowbit",
     "@nbit/xla",
     "@nbit/vision",
+    "@nbit/metrics",
     "@nbit/lightning",
     "@nbit/dashboard",
     "nbit",

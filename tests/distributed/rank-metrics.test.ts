@@ -16,6 +16,7 @@ import {
   type TrainerOptions,
   type TrainerView,
 } from "@nbit/lightning";
+import { MeanSquaredError, SpearmanCorrCoef } from "@nbit/metrics";
 import { DataLoader, nn, optim, tensor, TensorDataset, type Tensor } from "@nbit/torch";
 import * as dist from "@nbit/torch/distributed";
 import { testRanks, type RankCase } from "../helpers/ranks.js";
@@ -91,6 +92,38 @@ const cases: Record<string, RankCase> = {
     });
     await inFit.fit(trained, { trainDataloaders: new DataLoader(values(8), { batchSize: 2 }) });
     assert.equal(inFit.callbackMetrics.train_mean, 3.5);
+  },
+  "metrics that count by themselves are those of one process, also where a rank has no batch": async (rank) => {
+    class Counting extends Net {
+      readonly mse = new MeanSquaredError();
+      readonly order = new SpearmanCorrCoef();
+      constructor() {
+        super((self, x) => {
+          (self as Counting).mse.forward(x, x.mul(x));
+          self.log("mse", (self as Counting).mse, { onStep: true, onEpoch: true });
+        });
+      }
+      override validationStep([x]: [Tensor]): void {
+        this.mse.update(x, x.mul(x));
+        this.order.update(x.flatten(), x.flatten().sin());
+        this.log("mse", this.mse);
+        this.log("order", this.order);
+      }
+    }
+    const all = values(7).tensors[0];
+    const whole = new SpearmanCorrCoef({ syncOnCompute: false });
+    whole.update(all.flatten(), all.flatten().sin());
+    const mean = all.sub(all.mul(all)).square().mean().item();
+    const module = new Counting();
+    const mine = rank === 0 ? [[all.narrow(0, 0, 4)], [all.narrow(0, 4, 3)]] : [];
+    const [found] = await trainer({ useDistributedSampler: false }).validate(module, { dataloaders: mine });
+    assert.deepEqual(found, { mse: mean, order: whole.compute().item() });
+    const t = trainer();
+    await t.fit(module, { trainDataloaders: new DataLoader(values(8), { batchSize: 2 }) });
+    const eight = values(8).tensors[0];
+    const expected = eight.sub(eight.mul(eight)).square().mean().item();
+    assert.equal(t.callbackMetrics["mse_epoch"], expected);
+    assert.deepEqual(new Set(everywhere(t.callbackMetrics["mse_epoch"])), new Set([expected]));
   },
   "names that only some ranks log are reduced over those": async (rank) => {
     const module = new Net(undefined, (self, x) => {

@@ -3,6 +3,7 @@ import * as apex from "@nbit/apex";
 import * as dashboard from "@nbit/dashboard";
 import * as lightning from "@nbit/lightning";
 import * as lowbit from "@nbit/lowbit";
+import * as metrics from "@nbit/metrics";
 import * as torch from "@nbit/torch";
 import * as vision from "@nbit/vision";
 import * as xla from "@nbit/xla";
@@ -58,7 +59,7 @@ export function walk(): Walk {
       for (const [name, inner] of Object.entries(value as object)) visit(`${path}.${name}`, inner);
     }
   };
-  for (const [name, space] of Object.entries({ torch, lightning, apex, lowbit, vision, xla, dashboard, cli }))
+  for (const [name, space] of Object.entries({ torch, lightning, apex, lowbit, metrics, vision, xla, dashboard, cli }))
     visit(name, space);
   return { exports, operators };
 }

@@ -9,12 +9,16 @@ export const isInternal = (path: string): boolean =>
 /** What may be given more than it declares, and why. */
 export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
   [
-    /(Error|Exception)$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
+    /^(?!metrics\.).*(Error|Exception)$|^torch\.(verbatim|describe|nativeError|asFileError)$/,
     "Errors, and what is called while one is made: a check there would hide the error.",
   ],
   [
     /^torch\.optim\.\w+#(begin|beginOnce|initialStep|update|assign|momenta|closedForm|stepLists|counter|requireDense)$|^torch\.optim\.LRScheduler\.(goTo|beginAnew)$|^torch\.optim\.swaUtils\.(SWALR#next|AveragedModel#forward)$/,
     "Protected: for optimizers, schedulers and what calls these; and what passes on all that it is given.",
+  ],
+  [
+    /^metrics\.\w+#(parts|errors|score|ofSums|numbers|named|isHigherBetter|groupsOf|mergeInto|declaredState|assign|replace|saveStates|loadStates|beforeUpdate|afterUpdate|computeWith|remember|forgetComputed|follow|groupKey|saveProgress|loadProgress|forward|compute|thresholdTensor|pointsOf|rows|table|tableShape|of)$|^metrics\.Metric(Collection|Tracker)#update$|^metrics\.Metric$/,
+    "Protected or private; what an instance has something around that counts its arguments; and what passes on all that it is given.",
   ],
   [PREDICATES, "Predicates, and functions for reduce: arrays call these with positions too."],
   [/#(toString|toJSON|extraRepr)$/, "JavaScript itself calls these, with arguments of its own, or printing does."],

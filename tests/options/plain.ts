@@ -6,6 +6,7 @@ import { VISION, VISION_FORWARDS } from "./vision.js";
 /** What takes no options: whatever stands beyond its arguments is refused. By what comes before the names. */
 import { PLAIN_LOGGING } from "./rows-logging.js";
 import { LOSS_METHODS } from "./rows-losses.js";
+import { PLAIN_METRICS } from "./rows-metrics.js";
 import { PLAIN_PROFILING } from "./rows-profiling.js";
 import { PLAIN_UTILS } from "./rows-utils.js";
 
@@ -92,7 +93,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.accelerator.Graph#": "warmUp capture replay dispose",
   "torch.cuda.Event#": "record synchronize query elapsedTime",
   "torch.cuda.Stream#": "synchronize query uses waitEvent waitStream run",
-  "torch.program.": "FollowedStep FollowedStep.rest fromData isRecording print",
+  "torch.program.": "FollowedStep FollowedStep.rest fromData isRecording print refuseRecording",
   "torch.program.FollowedStep#": "run open close dispose",
   "torch.program.RecordedStep#": "record replay dispose lineOf externals indexOf",
   "torch.program.Transcript#": "run",
@@ -154,7 +155,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "torch.optim.ReduceLROnPlateau#": "step getLastLr stateDict loadStateDict",
 };
 export const PLAIN: ReadonlySet<string> = new Set([
-  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, PLAIN_PROFILING, TOPLEVEL, VISION].flatMap((table) =>
+  ...[NAMES, DISTRIBUTIONS, LAYERS, PLAIN_LOGGING, PLAIN_METRICS, PLAIN_PROFILING, TOPLEVEL, VISION].flatMap((table) =>
     Object.entries(table).flatMap(([before, names]) => names.split(" ").map((name) => before + name)),
   ),
   ...LOSS_METHODS,

@@ -15,6 +15,7 @@ import { LOGGING } from "./rows-logging.js";
 import { LOSSES } from "./rows-losses.js";
 import { PROFILING } from "./rows-profiling.js";
 import { UTILS } from "./rows-utils.js";
+import { METRICS } from "./rows-metrics.js";
 import { OPTIM_ROWS } from "./rows-optim.js";
 
 export interface Row {
@@ -57,6 +58,8 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   ...UTILS,
   ...PROFILING,
   ...OPTIM_ROWS,
+  ...METRICS,
+  "metrics.MetricCollection": () => row([]),
   "torch.seedEverything": () => row(1, false, false),
   "torch.CombinedLoader": () => row([]),
   "torch.func.debugUnwrap": () => row(x),

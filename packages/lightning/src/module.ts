@@ -1,3 +1,4 @@
+import { MetricCollection } from "@nbit/metrics";
 import { withFloat8Histories } from "@nbit/lowbit";
 import {
   ArgumentError,
@@ -269,11 +270,16 @@ export class LightningModule extends ModuleHooks {
     this.#host.log(name, value, options);
   }
 
-  /** {@link log} for each entry. */
-  logDict(dictionary: Readonly<Record<string, LogValue>>, options: LogOptions = {}): void {
+  /** The same for several: values by name, or a collection of metrics that is a field of the module. */
+  logDict(dictionary: Readonly<Record<string, LogValue>> | MetricCollection, options: LogOptions = {}): void {
     atMost("logDict", arguments, 2);
-    checkArguments("logDict", { dictionary }, { dictionary: kinds.record });
     checkLogOptions(options);
+    if (dictionary instanceof MetricCollection) {
+      for (const [name, metric] of dictionary.items())
+        this.log(`${dictionary.prefix}${name}${dictionary.postfix}`, metric, options);
+      return;
+    }
+    checkArguments("logDict", { dictionary }, { dictionary: kinds.record });
     for (const [name, value] of Object.entries(dictionary)) this.log(name, value, options);
   }
 

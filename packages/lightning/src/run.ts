@@ -37,7 +37,7 @@ import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
 import type { EndingSignal } from "./signals.js";
-import { sharesOf, takeShares } from "./logging/reduce.js";
+import { computeTogether, objectsToCompute, sharesOf, takeShares } from "./logging/reduce.js";
 import type { Profiler } from "./profilers/profiler.js";
 import { Profiling } from "./profilers/profiling.js";
 import type { NewsOfRanks } from "./ranks/news.js";
@@ -334,9 +334,18 @@ export class Run implements LoopContext, ModuleHost {
   reduceMetrics(onStep: boolean, riders?: NewsOfRanks): void {
     const results = this.metricStore.active;
     if (this.collectives === null || results === null) return;
-    const all = this.collectives.allGatherObject({ shares: sharesOf(results, onStep), news: riders?.news() ?? null });
+    const all = this.collectives.allGatherObject({
+      shares: sharesOf(results, onStep),
+      objects: onStep ? [] : objectsToCompute(results),
+      news: riders?.news() ?? null,
+    });
     const shares = all.map((one) => one.shares);
     takeShares(results, shares, onStep);
+    computeTogether(
+      results,
+      all.map((one) => one.objects),
+      this.module,
+    );
     const news = all.map((one) => one.news);
     riders?.heard(news, this.strategy.globalRank, this.trainer.globalStep);
   }
@@ -383,7 +392,7 @@ export class Run implements LoopContext, ModuleHost {
         "ERR_LOG_HOOK",
       );
     }
-    results.log(hook, name, value, options);
+    results.log(hook, name, value, options, this.module);
   }
 
   manualBackward(loss: Tensor): void {

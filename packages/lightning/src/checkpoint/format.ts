@@ -4,6 +4,7 @@ import type { LogState } from "../loggers/states.js";
 import type { FetcherState } from "../loops/fetch.js";
 import type { MetricState } from "../logging/metric.js";
 import type { LoadedEpochs, ProgressState } from "../loops/progress.js";
+import type { MetricObjectState } from "../logging/metric-object.js";
 import type { RngState } from "../rng.js";
 
 /**
@@ -18,6 +19,8 @@ export interface LoopsState {
   readonly fetcher: FetcherState;
   /** Running sums of the epoch's metrics. */
   readonly metrics: readonly MetricState[];
+  /** Metrics of the module's that count by themselves, and were logged in this epoch; absent: none. */
+  readonly metricObjects?: readonly MetricObjectState[] | undefined;
   /** Values that callbacks saw last. */
   readonly callbackMetrics: Record<string, number>;
   /** Unscaled gradients of an accumulation window that was open, by parameter name; null otherwise. */
@@ -35,7 +38,10 @@ export interface LoopsState {
 /** What differs between processes that train together. */
 export interface RankState {
   readonly rng?: RngState | undefined;
-  readonly loops?: Pick<LoopsState, "fetcher" | "batchSize" | "metrics" | "callbackMetrics" | "validation"> & {
+  readonly loops?: Pick<
+    LoopsState,
+    "fetcher" | "batchSize" | "metrics" | "metricObjects" | "callbackMetrics" | "validation"
+  > & {
     /** Absent: those of process 0 are those of all. */
     readonly gradients?: Record<string, Tensor> | null;
   };

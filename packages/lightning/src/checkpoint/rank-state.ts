@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { Generator, noGrad, zeros } from "@nbit/torch";
 import type { Device, nn, Tensor } from "@nbit/torch";
+import { MisconfigurationError } from "../errors.js";
 import type { MetricState } from "../logging/metric.js";
 import type { RngState } from "../rng.js";
 import type { Strategy } from "../strategies/strategy.js";
@@ -14,8 +15,8 @@ export function rankStateOf(
   sharesGradients = false,
 ): RankState {
   if (loops === undefined) return { rng, buffers };
-  const { fetcher, batchSize, metrics, callbackMetrics, gradients, validation } = loops;
-  const own = { fetcher, batchSize, metrics, callbackMetrics, validation };
+  const { fetcher, batchSize, metrics, metricObjects, callbackMetrics, gradients, validation } = loops;
+  const own = { fetcher, batchSize, metrics, metricObjects, callbackMetrics, validation };
   return { rng, loops: sharesGradients ? own : { ...own, gradients }, buffers };
 }
 
@@ -62,7 +63,7 @@ export function forRank(
   return {
     ...mine,
     ...(rank < saved.length || mine.rng === undefined ? {} : { rng: derivedRng(mine.rng, rank, rootDevice) }),
-    ...(mine.loops === undefined ? {} : { loops: { ...shared(mine.loops, saved, worldSize), gradients } }),
+    ...(mine.loops === undefined ? {} : { loops: { ...shared(mine.loops, saved, rank, worldSize), gradients } }),
   };
 }
 
@@ -89,9 +90,24 @@ function seedFrom(state: Tensor, rank: number): bigint {
   return hash.digest().readBigUInt64LE() >> 1n;
 }
 
-function shared(loops: LoopsState, saved: readonly RankState[], worldSize: number): LoopsState {
+function shared(loops: LoopsState, saved: readonly RankState[], rank: number, worldSize: number): LoopsState {
   const metrics = saved.flatMap((state) => (state.loops === undefined ? [] : [state.loops.metrics]));
-  return { ...loops, metrics: sharedMetrics(metrics, worldSize) };
+  const metricObjects = objectsOf(saved, rank, worldSize);
+  return { ...loops, metrics: sharedMetrics(metrics, worldSize), metricObjects };
+}
+
+/** Whoever had some goes on with them; nobody could add those of a process that is gone to another's. */
+function objectsOf(saved: readonly RankState[], rank: number, worldSize: number): LoopsState["metricObjects"] {
+  const lost = saved.slice(worldSize).some(({ loops }) => (loops?.metricObjects ?? []).length > 0);
+  if (lost)
+    throw new MisconfigurationError(
+      "fit",
+      `at least ${saved.length} processes, since metrics had counted in each within the epoch`,
+      worldSize,
+      "Go on from a checkpoint of an epoch's end, or with as many processes.",
+      "ERR_METRIC_RANKS",
+    );
+  return saved[rank]?.loops?.metricObjects;
 }
 
 const nameOf = ({ meta }: MetricState): string => `${meta.hook}.${meta.name}.${meta.dataloaderIdx}`;

@@ -34,23 +34,25 @@ const progress = fieldsOf({
   phase: oneOf("between_epochs", "batch_end", "batch_logged", "validated", "batch_done", "epoch_end"),
 });
 
-const metric = fieldsOf({
-  meta: fieldsOf({
-    hook: oneOf(...HOOKS_THAT_LOG),
-    name: text,
-    progBar: flag,
-    logger: flag,
-    onStep: flag,
-    onEpoch: flag,
-    reduceFx: oneOf("mean", "sum", "min", "max"),
-    syncDist: optional(flag),
-    rankZeroOnly: optional(flag),
-    dataloaderIdx: orNull(count),
-  }),
-  last: anyNumber,
-  sum: anyNumber,
-  count: notNegative,
-  wide: flag,
+const meta = fieldsOf({
+  hook: oneOf(...HOOKS_THAT_LOG),
+  name: text,
+  progBar: flag,
+  logger: flag,
+  onStep: flag,
+  onEpoch: flag,
+  reduceFx: oneOf("mean", "sum", "min", "max"),
+  syncDist: optional(flag),
+  rankZeroOnly: optional(flag),
+  dataloaderIdx: orNull(count),
+});
+const metric = fieldsOf({ meta, last: anyNumber, sum: anyNumber, count: notNegative, wide: flag });
+const metricObject = fieldsOf({
+  meta,
+  attribute: text,
+  last: orNull(anyNumber),
+  updates: count,
+  states: listOf(fieldsOf({ name: text, tensors: listOf(anyTensor), isList: flag })),
 });
 
 /** Where a loader stands. */
@@ -63,6 +65,7 @@ const loopsOfRank = {
   fetcher: fetcherState,
   batchSize: optional(orNull(count)),
   metrics: listOf(metric),
+  metricObjects: optional(listOf(metricObject)),
   callbackMetrics: recordOf(anyNumber),
   gradients: orNull(recordOf(anyTensor)),
   validation: optional(fieldsOf({ seen: listOf(count), loaders: listOf(orNull(anyRecord)) })),

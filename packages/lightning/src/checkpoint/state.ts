@@ -80,6 +80,7 @@ function trainingState(run: Run, split: Pick<SplitState, "optimizerStates"> | nu
             fetcher: fit.fetcher.stateDict(),
             batchSize: fit.fetcher.batchSize,
             metrics: fit.results.stateDict(),
+            metricObjects: fit.results.objectStates(),
             callbackMetrics: run.metricStore.stateDict(),
             ...(run.options.reloadDataloadersEveryNEpochs === 0 ? {} : { loaded: fit.loop.loaded }),
             gradients: fit.progress.windowOpen ? gradientsOf(run) : null,
@@ -208,6 +209,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   );
 
   fit.results.loadStateDict(loops.metrics);
+  fit.results.loadObjectStates(loops.metricObjects ?? [], run.module);
   run.metricStore.loadStateDict(loops.callbackMetrics);
   if (loops.gradients !== null) restoreGradients(run, loops.gradients);
   run.strategy.restoreBucketOrder?.(loops.bucketOrder ?? null);

@@ -1,3 +1,4 @@
+import type { Metric } from "@nbit/metrics";
 import { ArgumentError, full, getDefaultDtype, isFloatingPoint, keep, Tensor } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { PendingNumber } from "./pending-number.js";
@@ -7,8 +8,8 @@ const IN_FLIGHT = 1;
 
 export type Reduction = "mean" | "sum" | "min" | "max";
 
-/** A value that `log` accepts: a tensor of one element, a number or a boolean. */
-export type LogValue = Tensor | number | boolean;
+/** A value that `log` accepts: a tensor of one element, a number, a boolean, or a metric that is a field of the module. */
+export type LogValue = Tensor | number | boolean | Metric;
 
 /** Everything about a metric that must not change between two `log` calls of one name in one hook. */
 export interface MetricMeta {
@@ -60,7 +61,7 @@ export class LoggedMetric {
     this.meta = meta;
   }
 
-  update(value: LogValue | PendingNumber, batchSize: number): void {
+  update(value: Exclude<LogValue, Metric> | PendingNumber, batchSize: number): void {
     if (value instanceof PendingNumber) {
       this.#pending.push({ number: value, batchSize });
       this.#stepOfAll = this.#epochOfAll = null;

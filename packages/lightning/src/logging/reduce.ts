@@ -1,6 +1,7 @@
 /** Metrics over all processes: one exchange for all of them, whatever each has logged. */
 import { verbatim } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
+import type { nn } from "@nbit/torch";
 import type { MetricMeta, MetricShare } from "./metric.js";
 import type { Results } from "./results.js";
 
@@ -20,6 +21,27 @@ export function sharesOf(results: Results, onStep: boolean): SharedMetric[] {
     shares.push({ key, meta, ...metric.share(onStep) });
   }
   return shares;
+}
+
+/** A metric that counts by itself, as all processes must know it to compute it. */
+export interface SharedObject {
+  readonly key: string;
+  readonly meta: MetricMeta;
+  readonly attribute: string;
+}
+
+/** Metrics that count by themselves whose epoch's value this process does not know yet. */
+export function objectsToCompute(results: Results): SharedObject[] {
+  return [...results.objects].flatMap(([key, { meta, attribute, waits }]) =>
+    waits && meta.onEpoch ? [{ key, meta, attribute }] : [],
+  );
+}
+
+/** All processes compute what any of them has logged: a process without a batch adds a metric that has seen nothing. */
+export function computeTogether(results: Results, all: readonly (readonly SharedObject[])[], module: nn.Module): void {
+  const known = new Map<string, SharedObject>();
+  for (const each of all.flat()) if (!known.has(each.key)) known.set(each.key, each);
+  for (const { key, meta, attribute } of known.values()) results.object(key, meta, attribute, module)?.epoch();
 }
 
 /**

@@ -2,7 +2,10 @@ import { checkOptions, kinds, type OptionNames, Tensor } from "@nbit/torch";
 import { MisconfigurationError, misconfigured } from "../errors.js";
 import type { WarnOnce } from "../warnings.js";
 import { checkLevels } from "./levels.js";
+import { Metric } from "@nbit/metrics";
+import type { nn } from "@nbit/torch";
 import { LoggedMetric } from "./metric.js";
+import { attributeOf, LoggedObject, metricAt, type MetricObjectState } from "./metric-object.js";
 import type { PendingNumber } from "./pending-number.js";
 import type { LogValue, MetricMeta, MetricState, Reduction } from "./metric.js";
 import { globalRank } from "@nbit/torch/distributed";
@@ -73,6 +76,8 @@ export type Audience = "callback" | "logger" | "progBar";
 /** All metrics logged by one loop (training, validation or testing). */
 export class Results {
   readonly metrics = new Map<string, LoggedMetric>();
+  /** Metrics that count by themselves. */
+  readonly objects = new Map<string, LoggedObject>();
   batch: unknown = null;
   dataloaderIdx: number | null = null;
   #batchSize: number | null = null;
@@ -93,10 +98,18 @@ export class Results {
     this.#batchSize = null;
   }
 
-  log(hook: string, name: string, value: LogValue | PendingNumber, options: LogOptions): void {
+  log(
+    hook: string,
+    name: string,
+    value: LogValue | PendingNumber,
+    options: LogOptions,
+    module: nn.Module | null = null,
+  ): void {
     if (options.rankZeroOnly === true && globalRank() !== 0) return;
     const dataloaderIdx = options.addDataloaderIdx === false ? null : this.dataloaderIdx;
     const key = keyOf({ hook, name, dataloaderIdx });
+    if (value instanceof Metric)
+      return this.#logObject(key, makeMeta(hook, name, dataloaderIdx, options), value, module);
     let metric = this.metrics.get(key);
     if (metric === undefined) {
       metric = new LoggedMetric(makeMeta(hook, name, dataloaderIdx, options));
@@ -105,6 +118,15 @@ export class Results {
     const { meta } = metric;
     const weigh = meta.reduceFx === "mean" && (meta.onEpoch || meta.syncDist === true);
     metric.update(value, weigh ? (options.batchSize ?? this.#inferBatchSize()) : 1);
+  }
+
+  #logObject(key: string, meta: MetricMeta, metric: Metric, module: nn.Module | null): void {
+    let logged = this.objects.get(key);
+    if (logged === undefined || logged.metric !== metric) {
+      const attribute = module === null ? meta.name : attributeOf(module, metric, meta.name);
+      this.objects.set(key, (logged = new LoggedObject(meta, metric, attribute)));
+    }
+    logged.update();
   }
 
   #inferBatchSize(): number {
@@ -118,8 +140,12 @@ export class Results {
       take(name, onStep ? () => metric.step() : () => metric.epoch()),
     );
   }
-  eachMetric(audience: Audience, onStep: boolean, take: (name: string, metric: LoggedMetric) => void): void {
-    for (const metric of this.metrics.values()) {
+  eachMetric(
+    audience: Audience,
+    onStep: boolean,
+    take: (name: string, metric: LoggedMetric | LoggedObject) => void,
+  ): void {
+    for (const metric of [...this.metrics.values(), ...this.objects.values()]) {
       const { meta } = metric;
       if (
         !metric.hasValue ||
@@ -153,12 +179,40 @@ export class Results {
     return metric;
   }
 
-  reset(): void {
+  /** The metric of a key that counts by itself, found in the module where this process has not logged it. */
+  object(key: string, meta: MetricMeta, attribute: string, module: nn.Module): LoggedObject | null {
+    const logged = this.objects.get(key);
+    const metric = logged?.metric ?? metricAt(module, attribute);
+    if (metric === null) return null;
+    const found = logged ?? new LoggedObject(meta, metric, attribute);
+    found.hasValue = true;
+    this.objects.set(key, found);
+    return found;
+  }
+
+  /** @param forget - Whether metrics that count by themselves begin anew too. */
+  reset(forget = true): void {
     for (const metric of this.metrics.values()) metric.reset();
+    for (const logged of this.objects.values()) logged.reset(forget);
   }
 
   stateDict(): MetricState[] {
     return [...this.metrics.values()].filter((m) => m.isOwn).map((m) => m.stateDict());
+  }
+
+  /** States of the metrics that count by themselves. */
+  objectStates(): MetricObjectState[] {
+    return [...this.objects.values()].filter((logged) => logged.hasValue).map((logged) => logged.stateDict());
+  }
+  /** Those that the module does not have any more are left out. */
+  loadObjectStates(states: readonly MetricObjectState[], module: nn.Module): void {
+    for (const state of states) {
+      const metric = metricAt(module, state.attribute);
+      if (metric === null) continue;
+      const logged = new LoggedObject(state.meta, metric, state.attribute);
+      logged.loadStateDict(state);
+      this.objects.set(keyOf(state.meta), logged);
+    }
   }
 
   loadStateDict(states: readonly MetricState[]): void {

@@ -1,5 +1,5 @@
 /** Recorded steps: programs of operators below autograd. */
-export { isRecording, RecordedStep, type RecordedStepOptions } from "./recorded-step.js";
+export { isRecording, RecordedStep, refuseRecording, type RecordedStepOptions } from "./recorded-step.js";
 export { FollowedStep, type FollowedSteps, type StepEnd } from "./followed-step.js";
 export type { ReplayPlan } from "./plan.js";
 export { Transcript, type TranscriptOptions } from "./transcript.js";

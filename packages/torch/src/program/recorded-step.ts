@@ -1,12 +1,12 @@
 /** A step recorded once and run again without JavaScript, autograd or the dispatcher. */
 import { ArgumentError, NbitError } from "../errors.js";
-import { callable, flag, whole } from "../kinds.js";
+import { callable, filled, flag, whole } from "../kinds.js";
 import { argBuffer, native, reserve } from "../native.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { handlesOf, liveHandle, wrap } from "../tensor/handle.js";
 import { Tensor } from "../tensor/tensor.js";
 import { advanceWeightsEpoch } from "../weights-epoch.js";
-import { blame, inWords, lineInWords, stackHere, watchForBlame } from "./blame.js";
+import { blame, inWords, lineInWords, stackHere, watchForBlame, type Blame } from "./blame.js";
 import type { StepProgram } from "./format.js";
 import { readPlan, type ReplayPlan } from "./plan.js";
 import { programOf } from "./read.js";
@@ -17,6 +17,17 @@ let recording = false;
 export function isRecording(): boolean {
   atMost("isRecording", arguments, 0);
   return recording;
+}
+
+let objection: Blame | null = null;
+/**
+ * What runs now has an effect that no replay would have: the step that is being recorded, if any, is not to be replayed,
+ * and says so with the caller's line. Costs a comparison otherwise.
+ */
+export function refuseRecording(reason: string): void {
+  atMost("refuseRecording", arguments, 1);
+  checkArguments("refuseRecording", { reason }, { reason: filled });
+  if (recording) objection ??= { reason, stack: stackHere() };
 }
 
 const registry = new FinalizationRegistry<number>((id) => native.programFree(id));
@@ -108,6 +119,7 @@ export class RecordedStep {
     watchForBlame();
     native.programBegin(true);
     recording = true;
+    objection = null;
     const stacks = this.#stacks;
     if (stacks !== null) native.programNoted(() => stacks.push(stackHere()));
     let returned: [string, Tensor][] | null = null;
@@ -128,6 +140,12 @@ export class RecordedStep {
     argBuffer.set(handles);
     this.#id = native.programEnd(params.length, handles.length - params.length);
     if (returned === null) return this.dispose();
+    if (objection !== null) {
+      this.#refusal = inWords(objection);
+      if (this.#id !== 0) native.programFree(this.#id);
+      this.#id = 0;
+      return;
+    }
     if (this.#id === 0) {
       this.#refusal = inWords(blame(native.programRefusal()));
       return;
