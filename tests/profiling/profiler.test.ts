@@ -103,7 +103,7 @@ test("operators have their times, shapes, FLOPs, modules and places, and sums ad
 });
 
 test("a table is sorted, limited, and says what was recorded", () => {
-  const prof = profile({ activities: ["cpu"], profileMemory: true }, step);
+  const prof = profile({ activities: [profiler.ProfilerActivity.CPU], profileMemory: true }, step);
   const table = prof.keyAverages().table({ sortBy: "self_cpu_time_total", rowLimit: 3, timeUnit: "us" });
   const lines = table.split("\n");
   assert.match(

@@ -9,6 +9,7 @@ import types
 
 import torch
 import torch.nn.attention
+import torch.autograd.profiler
 import torch.func
 import torch.nn.modules.module
 import torch.nn.utils.fusion
@@ -17,8 +18,11 @@ import torch.nn.utils.parametrize
 import torch.nn.utils.prune
 import torch.nn.utils.rnn
 import torch.optim.swa_utils
+import torch.profiler
+import torch.utils.benchmark
 import torch.utils.checkpoint
 import torch.utils.data
+import torch.utils.flop_counter
 
 
 def public(space, keep=lambda name, value: True):
@@ -69,6 +73,16 @@ def arguments(cls):
     except (TypeError, ValueError):
         return []
     return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def below(path, modules):
+    """What modules of a package say that they give, in its own namespace."""
+    names = set()
+    for module in modules:
+        space = importlib.import_module(f"torch.{path}.{module}")
+        names |= set(getattr(space, "__all__", None) or [n for n in vars(space) if inspect.isclass(getattr(space, n))
+                                                         and getattr(space, n).__module__ == space.__name__])
+    return sorted(n for n in names if not n.startswith("_"))
 
 
 def tensorboard():
@@ -129,7 +143,12 @@ def main():
         "optim.lr_scheduler": own("optim.lr_scheduler"),
         "nn.modules.module": [n for n in functions(nn.modules.module) if n.startswith("register_module_")],
         "func": own("func"),
+        "profiler": own("profiler"),
+        "autograd.profiler": own("autograd.profiler"),
         "utils": utils_names(),
+        "utils.benchmark": below("utils.benchmark.utils", ["common", "timer", "compare", "fuzzer", "sparse_fuzzer",
+                                                           "valgrind_wrapper.timer_interface"]),
+        "utils.flop_counter": own("utils.flop_counter"),
         "utils.tensorboard": writer,
         "utils.tensorboard.SummaryWriter.prototype": writer_methods,
         "utils.data": own("utils.data"),
