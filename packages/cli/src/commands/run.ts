@@ -108,18 +108,14 @@ async function run(kind: RunKind, call: Call): Promise<number> {
   const printsConfig = flags.get("print-config") === true;
   const output = textOf(kind, settings, "output");
   if (kind === "predict" && output !== null) (await import("../output/formats.js")).checkOutput(output);
-  if (
-    kind !== "fit" &&
-    !printsConfig &&
-    textOf(kind, settings, "ckptPath") === null &&
-    !switchOf(kind, settings, "initialWeights")
-  )
-    throw noCheckpoint(kind, "none, so that weights would be those that the file makes: random ones, most likely");
+  if (kind !== "fit" && !printsConfig) checkWeights(kind, settings);
   const { program, file, seed } = await open(kind, settings);
   const { prepare, sharingSeed } = await import("../program/prepare.js");
   const { configHeader } = await import("../program/header.js");
   const { configText, configTemplate } = await import("../settings/dump.js");
   const { SaveConfigCallback } = await import("../program/save-config.js");
+  const stream = kind === "predict" && output !== null ? (await import("../output/stream.js")).streamTo(output) : null;
+  const streams = stream === null ? [] : [stream];
   const prepared = await prepare(
     settings,
     {
@@ -127,7 +123,7 @@ async function run(kind: RunKind, call: Call): Promise<number> {
       file,
       ...program,
       callbacks: (config) =>
-        kind === "fit" ? [new SaveConfigCallback(() => configText(config(), configHeader(call.args)))] : [],
+        kind === "fit" ? [new SaveConfigCallback(() => configText(config(), configHeader(call.args)))] : streams,
     },
     seed,
   );
@@ -146,6 +142,16 @@ async function run(kind: RunKind, call: Call): Promise<number> {
   return sharingSeed(seed, String(flags.get("env-prefix") ?? "NBIT"), () =>
     execute({ ...prepared, kind, call, program, output }),
   );
+}
+
+/** @throws {CommandError} `ERR_NO_CHECKPOINT`: nothing says whose weights are meant. */
+function checkWeights(kind: RunKind, settings: Settings): void {
+  const given = textOf(kind, settings, "ckptPath");
+  const initial = switchOf(kind, settings, "initialWeights");
+  if (given === null && !initial)
+    throw noCheckpoint(kind, "none, so that weights would be those that the file makes: random ones, most likely");
+  if (given !== null && initial)
+    throw new CommandError("ERR_FLAG", `nbit ${kind}: expected --ckptPath or --initialWeights. Received: both.`);
 }
 
 function noCheckpoint(kind: RunKind, received: string): CommandError {

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { parquetReadObjects } from "hyparquet";
+import { LightningModule, type TrainerView } from "@nbit/lightning";
 import { loadSafetensors, tensor } from "@nbit/torch";
 import { checkOutput } from "./formats.js";
+import { streamTo } from "./stream.js";
 import { writePredictions } from "./write.js";
 
 const folder = mkdtempSync(join(tmpdir(), "nbit-output-"));
@@ -64,8 +66,7 @@ test("Parquet is read back by a reader of Parquet", async () => {
   const rows = await parquetReadObjects({
     file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length),
   });
-  assert.deepEqual(rows[2], { label: rows[2]?.["label"], scores_0: 0.125, scores_1: 1e-300, 'a "b"': true });
-  assert.equal(Number(rows[2]?.["label"]), 2);
+  assert.deepEqual(rows[2], { label: 2n, scores_0: 0.125, scores_1: 1e-300, 'a "b"': true });
 });
 
 test("tensors alone, lists, numbers, deep ones, and several loaders", async () => {
@@ -79,6 +80,36 @@ test("tensors alone, lists, numbers, deep ones, and several loaders", async () =
     at("two-0.csv"),
     at("two-1.csv"),
   ]);
+});
+
+test("lines are written batch by batch, into a file that is there when all of them are", () => {
+  const trainer = { worldSize: 1, numPredictBatches: [2, 1] } as unknown as TrainerView;
+  const module = new LightningModule();
+  for (const end of [".csv", ".jsonl"]) {
+    const stream = streamTo(at(`stream${end}`)) ?? assert.fail(end);
+    batches.forEach((batch, i) => {
+      stream.onPredictBatchEnd(trainer, module, batch, null, i, 0);
+    });
+    stream.onPredictBatchEnd(trainer, module, tensor([7]), null, 0, 1);
+    assert.ok(!existsSync(at(`stream-0${end}`)));
+    stream.onPredictEnd(trainer);
+    assert.deepEqual(stream.written, [at(`stream-0${end}`), at(`stream-1${end}`)]);
+    assert.equal(text(`stream-0${end}`), text(`p${end}`));
+  }
+  const broken = streamTo(at("broken.csv")) ?? assert.fail();
+  broken.onPredictBatchEnd(trainer, module, tensor([1]), null, 0, 0);
+  assert.throws(
+    () => {
+      broken.onPredictBatchEnd(trainer, module, tensor([[1, 2]]), null, 1, 0);
+    },
+    { code: "ERR_PREDICTIONS" },
+  );
+  broken.onException();
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith("broken")),
+    [],
+  );
+  assert.equal(streamTo(at("p.parquet")), null);
 });
 
 test("what has no rows is an error that says so", async () => {

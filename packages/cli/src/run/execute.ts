@@ -3,6 +3,7 @@ import { InterruptError, ModelCheckpoint, ParallelStrategy } from "@nbit/lightni
 import { plainText } from "@nbit/torch";
 import { clusterEnvironment } from "@nbit/torch/distributed";
 import type { Call } from "../command.js";
+import { PredictionStream } from "../output/stream.js";
 import { writePredictions } from "../output/write.js";
 import type { Prepared } from "../program/prepare.js";
 import { quoteForShell } from "../terminal/quote.js";
@@ -80,12 +81,18 @@ async function evaluate(execution: Execution, kind: "validate" | "test"): Promis
 
 async function predict(execution: Execution): Promise<void> {
   const { trainer, model, output } = execution;
-  const wanted = { returnPredictions: output !== null, gather: output !== null };
+  const stream = trainer.callbacks.find((callback) => callback instanceof PredictionStream);
+  // Of several processes each has a share: the first gets all of them.
+  const several = trainer.numDevices > 1 || (clusterEnvironment()?.worldSize ?? 1) > 1;
   const sources = await sourcesOf(execution, { dataloaders: "predictDataloaders" });
-  const predictions = await trainer.predict(model, { ...sources, ...wanted });
+  const returnPredictions = output !== null && (stream === undefined || several);
+  const predictions = await trainer.predict(model, { ...sources, returnPredictions, gather: returnPredictions });
   if (output === null || !trainer.isGlobalZero) return;
-  for (const path of await writePredictions(output, predictions, trainer.numPredictBatches.length))
-    say(execution, `predictions  ${path}`);
+  const files =
+    stream !== undefined && stream.written.length > 0
+      ? stream.written
+      : await writePredictions(output, predictions, trainer.numPredictBatches.length);
+  for (const path of files) say(execution, `predictions  ${path}`);
 }
 
 /** The same call, from a checkpoint. */

@@ -172,6 +172,14 @@ test("predict writes a row for each sample, in the form that its file's name say
     .split("\n");
   assert.equal(lines[0], "label,scores_0,scores_1,scores_2");
   assert.equal(lines.length, 97);
+  for (const end of ["jsonl", "safetensors", "parquet"]) await ok(...from, "--output", `out/p.${end}`);
+  const first = JSON.parse(readFileSync(join(project, "out", "p.jsonl"), "utf8").split("\n")[0] ?? "") as {
+    scores: number[];
+  };
+  assert.equal(String(first.scores[1]), lines[1]?.split(",")[2]);
+  assert.deepEqual(readdirSync(join(project, "out")).sort(), ["p.csv", "p.jsonl", "p.parquet", "p.safetensors"]);
+  const both = await nbit([...from, "--initialWeights"]);
+  assert.match(both.stderr, /^ERR_FLAG: nbit predict: expected --ckptPath or --initialWeights\. Received: both\./);
   const wrong = await nbit([...from, "--output", "p.xlsx"]);
   assert.match(
     wrong.stderr,
