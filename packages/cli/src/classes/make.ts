@@ -61,7 +61,8 @@ function argumentsFor({ command, file, kind, part, saved }: Asked, target: unkno
   const own = isFunction && "hparams" in target ? declaredBy(target) : null;
   const declared = own ?? (wanted && isFunction ? declaredBy(target) : null);
   if (declared === null) {
-    if (first === undefined) return { all: null };
+    // Its constructor needs what it was given then.
+    if (first === undefined) return { all: isClassOf(kind, target) && Object.keys(saved).length > 0 ? saved : null };
     throw new CommandError(
       "ERR_FLAG",
       `nbit ${command}: expected ${file} to export ${kind === "model" ? "a LightningModule" : "a LightningDataModule"} class that says what it can be given. Received: ${first.from}, and ${whatIs(target)}. Give it static hparams = { ${first.path[0] ?? "lr"}: … }, or call saveHyperparameters in its constructor.`,

@@ -122,6 +122,14 @@ test("flags, callbacks, defaults and links of its own", async () => {
   const [stopping] = cli.trainer.callbacks.filter((callback) => callback instanceof EarlyStopping);
   assert.deepEqual([stopping?.monitor, stopping?.patience], ["val_loss", 7]);
   assert.deepEqual(cli.model.hparams, { lr: 0.25, samples: 30, optimizer: null });
+  assert.equal(cli.config["experiment"], "second");
+  assert.deepEqual(cli.config["stopping"], { monitor: "val_loss", patience: 7 });
+  const path = join(folder, "own.yaml");
+  cli.parser.save(cli.config, path);
+  const again = new Own(Net, Data, { ...options, args: ["--config", path, "--data.batchSize", "4"] });
+  await again.instantiate();
+  assert.deepEqual(again.model.hparams, { lr: 0.25, samples: 40, optimizer: null });
+  assert.equal(again.config["experiment"], "second");
   await assert.rejects(new Own(Net, Data, { ...options, args: ["--model.samples", "1"] }).instantiate(), {
     code: "ERR_FLAG",
   });

@@ -11,9 +11,7 @@ import {
 } from "@nbit/lightning";
 import { ArgumentError, atMost, checkOptions, kinds, type optim, type OptionNames } from "@nbit/torch";
 import { readArguments } from "../arguments/read.js";
-import { declaredBy } from "../classes/declared.js";
-import { makeCallback, recipeOf, type Recipe, type SchedulerParts } from "../classes/instantiate.js";
-import { ownClasses, type ClassKind } from "../classes/kinds.js";
+import { makeCallback, type SchedulerParts } from "../classes/instantiate.js";
 import { lastOf, type Call, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { helpText, overview } from "../help/text.js";
@@ -22,14 +20,14 @@ import { CONFIG_FLAGS, CHECKPOINT_FLAGS, PARTS_FLAGS, SECTIONS, trainerGroups } 
 import { NO_PROGRAM, type Program } from "../run/program.js";
 import { settingsOf } from "../run/settings.js";
 import { configTemplate, configText, type Config } from "../settings/dump.js";
-import { fill, type Values } from "../settings/fill.js";
 import type { Given } from "../settings/given.js";
-import { PARTS, type Part, type PartName, type Settings } from "../settings/settle.js";
+import type { Settings } from "../settings/settle.js";
 import { LightningArgumentParser, type ParserOptions } from "./argument-parser.js";
 import { configHeader } from "./header.js";
 import { configureOptimizers } from "./optimizers.js";
 import { prepare, seedRun, sharingSeed, type Prepared } from "./prepare.js";
 import { SaveConfigCallback, type SaveConfigOptions } from "./save-config.js";
+import { automatic, isPartName, linkedSettings, ownSettings, sectionRecipes, withoutLinked } from "./sections.js";
 
 export type Subcommand = "fit" | "validate" | "test" | "predict";
 const SUBCOMMANDS: Readonly<Record<Subcommand, string>> = {
@@ -244,8 +242,9 @@ export class LightningCLI {
     }
     const seed = this.#seed(row.name, settings, seedEverythingDefault);
     await this.beforeInstantiateClasses();
-    const recipes = await this.#recipes(row.name, settings);
-    const linked = this.#linked(row.name, settings, recipes);
+    const recipes = await sectionRecipes(row.name, this.parser, settings);
+    const classes = { model: this.#modelClass, data: this.#datamoduleClass };
+    const linked = linkedSettings(row.name, this.parser, settings, { recipes, classes });
     const keep = row.name === "fit" && saveConfigCallback !== null ? saveConfigCallback : null;
     this.#prepared = await prepare(
       linked,
@@ -259,6 +258,7 @@ export class LightningCLI {
         ...(trainerClass === undefined ? {} : { trainerClass }),
         configure: (module, optimizer, lrScheduler) => this.configureOptimizers(module, optimizer, lrScheduler),
         optimizers: { optimizer: automatic(recipes, "optimizer"), lrScheduler: automatic(recipes, "lrScheduler") },
+        finish: (config) => withoutLinked({ ...config, ...ownSettings(row.name, this.parser, settings) }, this.parser),
         callbacks: (config) => [
           ...recipes.flatMap(({ section, recipe }) =>
             section.kind === "callbacks" && recipe !== null ? [makeCallback(recipe)] : [],
@@ -301,66 +301,6 @@ export class LightningCLI {
     return seedRun(command, { ...settings, own: new Map([...settings.own, ["seed", given]]) });
   }
 
-  /** Of all sections that choose classes. */
-  async #recipes(command: string, { parts, sections }: Settings): Promise<SectionRecipe[]> {
-    return Promise.all(
-      [...this.parser.sections].map(async ([name, section]) => {
-        const part = isPartName(name) ? parts[name] : (sections.get(name) ?? { choice: null, args: [] });
-        // A schedule is made where it is asked for; a class alone is none that was asked for, but for callbacks and a fixed optimizer.
-        const wanted = part.choice !== null || part.args.length > 0 || section.kind !== "lrScheduler";
-        return {
-          name,
-          section,
-          recipe: wanted ? await recipeOf(command, section.kind, part, new Map(), section.type) : null,
-        };
-      }),
-    );
-  }
-
-  /** Links, and optimizers that the model takes as arguments. */
-  #linked(command: string, settings: Settings, recipes: readonly SectionRecipe[]): Settings {
-    const parts: Record<PartName, Part> = { ...settings.parts };
-    const give = (target: string, value: unknown, from: string): void => {
-      const [part = "", ...path] = target.split(".");
-      if (!isPartName(part) || path.length === 0)
-        throw new ArgumentError(
-          "linkArguments",
-          "target to be an argument of the model or the data, such as model.batchSize",
-          target,
-        );
-      if (parts[part].args.some((given) => given.path.join(".") === path.join(".")))
-        throw new CommandError(
-          "ERR_FLAG",
-          `nbit ${command}: expected no ${target}: it is what ${from} is. Received: both.`,
-        );
-      parts[part] = {
-        ...parts[part],
-        args: [...parts[part].args, { path, value, isText: false, from: `${target}, linked to ${from}` }],
-      };
-    };
-    for (const { source, target, computeFn } of this.parser.links)
-      give(target, computeFn(this.#valueOf(command, settings, source)), source);
-    for (const { name, section, recipe } of recipes)
-      if (section.linkTo !== "AUTOMATIC" && recipe !== null) give(section.linkTo, choiceOf(section.kind, recipe), name);
-    return { ...settings, parts };
-  }
-
-  /** What a setting is: given, or the default that its class declares. */
-  #valueOf(command: string, { parts, own, trainer }: Settings, source: string): unknown {
-    const [first = "", ...path] = source.split(".");
-    if (first === "trainer") return trainer.get(path.join("."));
-    if (first !== "model" && first !== "data") return own.get(source)?.value;
-    const target = first === "model" ? this.#modelClass : this.#datamoduleClass;
-    const declared: Values = target === null ? {} : (declaredBy(target) ?? {});
-    const given = fill(command, first, declared, parts[first].args);
-    const at = (values: unknown): unknown =>
-      path.reduce<unknown>(
-        (value, name) => (typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined),
-        values,
-      );
-    return at(given) ?? at(declared);
-  }
-
   async #runSubcommand(
     name: Subcommand,
     { trainer, model, datamodule, ckptPath, askedCkptPath, config }: Prepared,
@@ -398,32 +338,5 @@ export class LightningCLI {
   }
 }
 
-/** Plain where that can be, so that checkpoints and files of settings hold it. */
-function choiceOf(kind: ClassKind, { type, initArgs }: Recipe): object {
-  const isOurs = ownClasses(kind).get(type.name) === type;
-  return { classPath: isOurs ? type.name : type, initArgs };
-}
-
-interface SectionRecipe {
-  readonly name: string;
-  readonly section: LightningArgumentParser["sections"] extends Map<string, infer S> ? S : never;
-  readonly recipe: Recipe | null;
-}
-function automatic(recipes: readonly SectionRecipe[], kind: "optimizer" | "lrScheduler"): Recipe | null {
-  const found = recipes.filter(
-    ({ section, recipe }) => section.kind === kind && section.linkTo === "AUTOMATIC" && recipe !== null,
-  );
-  if (found.length > 1)
-    throw new MisconfigurationError(
-      "LightningCLI",
-      `one ${kind} that nothing is linked to`,
-      found.map(({ name }) => name),
-      "Link them to arguments of the model.",
-      "ERR_CLI_OPTIMIZERS",
-    );
-  return found[0]?.recipe ?? null;
-}
-
 const isSubcommand = (name: string): name is Subcommand => Object.hasOwn(SUBCOMMANDS, name);
-const isPartName = (name: string): name is PartName => (PARTS as readonly string[]).includes(name);
 const programName = (): string => `node ${basename(process.argv[1] ?? "main.js")}`;

@@ -31,6 +31,8 @@ export interface Sources {
   readonly configure?: Configure;
   /** Instead of those that settings name. */
   readonly optimizers?: { readonly optimizer: Recipe | null; readonly lrScheduler: Recipe | null };
+  /** What becomes of the file of settings. */
+  readonly finish?: (config: Config) => Config;
   /** More callbacks, made when the rest is known. */
   readonly callbacks?: (config: () => Config) => readonly Callback[];
 }
@@ -95,6 +97,7 @@ export async function prepare(settings: Settings, sources: Sources, seed: number
     optimizer: recipes.optimizer?.config,
     lrScheduler: recipes.lrScheduler?.config,
   };
+  config = sources.finish?.(config) ?? config;
   return { trainer, model: model.made, datamodule: data?.made ?? null, ckptPath, askedCkptPath, config };
 }
 

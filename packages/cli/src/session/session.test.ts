@@ -360,6 +360,31 @@ export class Say extends Callback {
   });
 });
 
+test("a class that needs arguments is given those of the checkpoint", async () => {
+  writeFileSync(
+    join(project, "needs.ts"),
+    `import { Net } from "./train.js";
+export { Spirals } from "./data.js";
+class Needs extends Net {
+  static override readonly hparams: any = null; // it declares nothing
+  constructor(given: { lr: number; width: number }) {
+    super({ lr: given.lr, width: given.width });
+  }
+}
+export const model = process.env["TRAIN"] === "1" ? () => new Needs({ lr: 0.1, width: 5 }) : Needs;
+`,
+  );
+  const args = ["needs.ts", ...quick.slice(2), "--defaultRootDir", "needed"];
+  const trained = await shell(["fit", ...args, "--maxEpochs", "1"], { TRAIN: "1" });
+  assert.equal(trained.status, 0, trained.stderr);
+  assert.match(await ok("validate", ...args, "--ckptPath", "last"), /^val_loss {2}\d/m);
+  const wrong = await nbit(["fit", "needs.ts", "--model.lr", "1"]);
+  assert.match(
+    wrong.stderr,
+    /^ERR_FLAG: nbit fit: expected needs\.ts to export a LightningModule class that says what/,
+  );
+});
+
 test("an error in the user's code: the line, a mark, the message, no frames of ours", async () => {
   writeFileSync(
     join(project, "broken.ts"),

@@ -17,6 +17,8 @@ export interface Config {
   readonly data?: Values | ClassChoice | undefined;
   readonly optimizer?: ClassChoice | undefined;
   readonly lrScheduler?: ClassChoice | undefined;
+  /** What a program's own command line adds. */
+  readonly [name: string]: unknown;
 }
 
 const OPTIONS = { lineWidth: 0, aliasDuplicateObjects: false } as const;
