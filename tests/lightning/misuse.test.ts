@@ -47,7 +47,7 @@ test("fit says what is wrong with what it was called with", async () => {
   await fails(
     () => trainer.test(new Small(), loosely({ testDataloaders: batches() })),
     "ERR_RUN_OPTION",
-    'test: expected options among dataloaders, datamodule, ckptPath, ckptDtype, verbose. Received: "testDataloaders".',
+    'test: expected options among dataloaders, datamodule, ckptPath, ckptDtype, signal, verbose. Received: "testDataloaders".',
   );
 });
 

@@ -1,6 +1,6 @@
 import { ArgumentError, NbitError } from "@nbit/torch";
 import { exitCodeOf } from "./signals.js";
-import type { EndingSignal } from "./signals.js";
+import type { Ending } from "./signals.js";
 
 /** Settings that cannot work together, or a value that no setting accepts. Raised before any work starts. */
 export class MisconfigurationError extends ArgumentError {
@@ -18,17 +18,18 @@ export function misconfigured(
 }
 
 /**
- * A signal asked a run to stop: Ctrl-C, SIGTERM or SIGHUP. The run ended in order; `checkpointPath` continues it (null:
- * there is none).
+ * A run was asked to stop: by Ctrl-C, SIGTERM or SIGHUP, or by the AbortSignal of its call. The run ended in order;
+ * `checkpointPath` continues it (null: there is none). Of an AbortSignal, `cause` is its reason, in the process in which
+ * it was aborted.
  */
 export class InterruptError extends NbitError {
-  /** The status with which a process should end for this signal: 130, 143, 129. */
+  /** The status with which a process should end for this signal: 130, 143, 129; of `"abort"`: 1. */
   readonly exitCode: number;
 
   constructor(
     message: string,
     readonly checkpointPath: string | null,
-    readonly signal: EndingSignal = "SIGINT",
+    readonly signal: Ending = "SIGINT",
   ) {
     super(message, "ERR_INTERRUPTED");
     this.exitCode = exitCodeOf(signal);

@@ -19,7 +19,8 @@ import type { WarnOnce } from "./warnings.js";
 
 const CKPT = kinds.orNull(kinds.filled);
 const DATAMODULE = kinds.orNull(kinds.instanceOf("a LightningDataModule", LightningDataModule));
-const SHARED = { datamodule: DATAMODULE, ckptPath: CKPT, ckptDtype: true } as const;
+const SIGNAL = kinds.orNull(kinds.instanceOf("an AbortSignal", AbortSignal));
+const SHARED = { datamodule: DATAMODULE, ckptPath: CKPT, ckptDtype: true, signal: SIGNAL } as const;
 const FIT: OptionNames<FitOptions> = { trainDataloaders: true, valDataloaders: true, ...SHARED };
 const EVALUATE: OptionNames<EvaluateOptions> = { dataloaders: true, ...SHARED };
 const METRICS: OptionNames<MetricOptions> = { ...EVALUATE, verbose: kinds.flag };

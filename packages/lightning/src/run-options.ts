@@ -22,6 +22,12 @@ export interface FitOptions {
    * keeps the dtype of the precision.
    */
   readonly ckptDtype?: DType;
+  /**
+   * Ends the run when it is aborted, as Ctrl-C does: after the batch in progress, with a checkpoint of a fit where
+   * checkpoints are written. The call rejects with an `InterruptError`, whose `cause` is the signal's reason. One
+   * that was aborted before: nothing begins.
+   */
+  readonly signal?: AbortSignal | null;
 }
 
 export interface EvaluateOptions {
@@ -35,6 +41,12 @@ export interface EvaluateOptions {
    * keeps the dtype of the precision.
    */
   readonly ckptDtype?: DType;
+  /**
+   * Ends the run when it is aborted, as Ctrl-C does: after the batch in progress, with a checkpoint of a fit where
+   * checkpoints are written. The call rejects with an `InterruptError`, whose `cause` is the signal's reason. One
+   * that was aborted before: nothing begins.
+   */
+  readonly signal?: AbortSignal | null;
 }
 
 /** Of validate and test. */

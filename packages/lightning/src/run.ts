@@ -36,7 +36,7 @@ import type { LightningDataModule } from "./datamodule.js";
 import type { LightningModule, ModuleHost } from "./module.js";
 import type { Precision } from "./precision/precision.js";
 import { InterruptSignal } from "./signals.js";
-import type { EndingSignal } from "./signals.js";
+import type { Ending } from "./signals.js";
 import { computeTogether, objectsToCompute, sharesOf, takeShares } from "./logging/reduce.js";
 import type { Profiler } from "./profilers/profiler.js";
 import { Profiling } from "./profilers/profiling.js";
@@ -120,8 +120,8 @@ export class Run implements LoopContext, ModuleHost {
   restoring: Undo | null = null;
   /** What exists of a fit before its optimizers do: `configureOptimizers` may ask how long training will be. */
   preparing: { readonly progress: FitProgress; readonly fetcher: BatchSource } | null = null;
-  /** The signal that asked the run to end; acted on between batches. */
-  interrupted: EndingSignal | null = null;
+  /** What asked the run to end; acted on between batches. */
+  interrupted: Ending | null = null;
   /** Everything is made and restored: a checkpoint from here on says where the run stands. */
   prepared = false;
   /** It ends by an error: processes have nothing more to tell each other. */
@@ -297,8 +297,8 @@ export class Run implements LoopContext, ModuleHost {
     if (globalRank !== 0 && initialSeed() === common) manualSeed(common + BigInt(globalRank));
   }
 
-  /** The signal that ends the run of all processes. */
-  get endingSignal(): EndingSignal | null {
+  /** What ends the run of all processes. */
+  get endingSignal(): Ending | null {
     return this.#votes === null ? this.interrupted : this.#votes.signal;
   }
 

@@ -1,26 +1,29 @@
-/** Signals that ask a process to end, and how its runs obey them. */
+/** What asks runs to end, and how they obey: signals to the process, and AbortSignals of one call. */
 import { constants } from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 
 /** Ctrl-C; a job scheduler, a container or `kill`; a terminal that was closed. */
 export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export type EndingSignal = (typeof ENDING_SIGNALS)[number];
+/** The same, and the AbortSignal of a call. */
+export const ENDINGS = [...ENDING_SIGNALS, "abort"] as const;
+export type Ending = (typeof ENDINGS)[number];
 
 /** Thrown where a run may end when it was asked to. */
 export class InterruptSignal extends Error {
-  constructor(readonly signal: EndingSignal) {
+  constructor(readonly signal: Ending) {
     super(signal);
   }
 }
 
 /** What a signal handler tells. */
 export interface Interruptible {
-  interrupted: EndingSignal | null;
+  interrupted: Ending | null;
 }
 
-/** The status of a process that ended for a signal, as shells give it: 130, 143, 129. */
-export function exitCodeOf(signal: EndingSignal): number {
-  return 128 + constants.signals[signal];
+/** The status of a process that ended for a signal, as shells give it: 130, 143, 129. That of a program's own end: 1. */
+export function exitCodeOf(ending: Ending): number {
+  return ending === "abort" ? 1 : 128 + constants.signals[ending];
 }
 
 const running = new Set<Interruptible>();
@@ -43,6 +46,18 @@ export function onInterrupt(run: Interruptible): () => void {
   };
 }
 
+/**
+ * While a run lasts, `signal` asks it to end as the first signal to the process does. One that was aborted before has
+ * asked already.
+ * @returns a function that stops listening.
+ */
+export function onAbort(run: Interruptible, signal: AbortSignal | null): () => void {
+  const ask = (): void => void (run.interrupted ??= "abort");
+  if (signal?.aborted === true) ask();
+  else signal?.addEventListener("abort", ask, { once: true });
+  return () => signal?.removeEventListener("abort", ask);
+}
+
 function listen(): void {
   alive = setInterval(() => undefined, 2 ** 30);
   for (const signal of ENDING_SIGNALS) process.on(signal, ask);
@@ -56,7 +71,8 @@ function unlisten(): void {
 }
 
 function ask(signal: EndingSignal): void {
-  const unasked = [...running].filter((run) => run.interrupted === null);
+  // A program's own request does not make Ctrl-C the second one.
+  const unasked = [...running].filter((run) => run.interrupted === null || run.interrupted === "abort");
   if (unasked.length === 0) {
     running.clear();
     unlisten();

@@ -312,9 +312,10 @@ export class Trainer extends TrainerState {
       return { begun: searches ? null : this.#newRun(fn, module, datamodule), checkpointPath };
     });
     const run = begun ?? (await this.#newRunAfterSearches(fn, module, options));
-    const result = await carryOut(run, { ...course, checkpointPath, checkpointDtype });
+    const signal = options.signal ?? null;
+    const result = await carryOut(run, { ...course, signal, checkpointPath, checkpointDtype });
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
-    if (run.endingSignal !== null) throw saveInterrupted(run, run.endingSignal);
+    if (run.endingSignal !== null) throw saveInterrupted(run, run.endingSignal, signal?.reason);
     return result;
   }
 

@@ -1,13 +1,13 @@
 /** How several processes end at the same batch, whichever of them was asked to. */
 import { scope, tensor } from "@nbit/torch";
-import type { EndingSignal } from "../signals.js";
-import { ENDING_SIGNALS } from "../signals.js";
+import type { Ending } from "../signals.js";
+import { ENDINGS } from "../signals.js";
 import type { Collectives } from "../strategies/strategy.js";
 
 /** What one process would do. */
 export interface Wish {
   readonly stop: boolean;
-  readonly signal: EndingSignal | null;
+  readonly signal: Ending | null;
 }
 
 /** Between two votes that nothing but time asks for. */
@@ -25,7 +25,7 @@ export class StopVotes {
   readonly #collectives: Collectives;
   readonly #wish: () => Wish;
   #stop = false;
-  #signal: EndingSignal | null = null;
+  #signal: Ending | null = null;
   #batches = 0;
   #every = 1;
   #since = performance.now();
@@ -39,7 +39,7 @@ export class StopVotes {
   get stop(): boolean {
     return this.#stop;
   }
-  get signal(): EndingSignal | null {
+  get signal(): Ending | null {
     return this.#signal;
   }
 
@@ -54,14 +54,14 @@ export class StopVotes {
     const { stop, signal } = this.#wish();
     const pace = (performance.now() - this.#since) / Math.max(1, this.#batches);
     const [stops, signalled, slowest] = scope(() => {
-      const most = tensor([stop ? 1 : 0, signal === null ? 0 : 1 + ENDING_SIGNALS.indexOf(signal), pace], {
+      const most = tensor([stop ? 1 : 0, signal === null ? 0 : 1 + ENDINGS.indexOf(signal), pace], {
         dtype: "float64",
       });
       this.#collectives.reduce(most, "max");
       return most.tolist() as [number, number, number];
     });
     this.#stop = stops > 0;
-    this.#signal = signalled > 0 ? (ENDING_SIGNALS[signalled - 1] ?? null) : null;
+    this.#signal = signalled > 0 ? (ENDINGS[signalled - 1] ?? null) : null;
     // A pace is known from the second vote on.
     if (this.#batches > 0) this.#every = Math.min(MOST_BATCHES, Math.max(1, Math.floor(INTERVAL_MS / slowest)));
     this.#batches = 0;

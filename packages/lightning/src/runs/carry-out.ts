@@ -27,7 +27,7 @@ import { CompiledForwards } from "../loops/compiled-forwards.js";
 import { DeviceMemory } from "../loops/device-memory.js";
 import { isStepCompiler } from "../strategies/step-compiler.js";
 import { XLAStrategy } from "../strategies/xla.js";
-import { InterruptSignal, onInterrupt, signalsDelivered } from "../signals.js";
+import { InterruptSignal, onAbort, onInterrupt, signalsDelivered } from "../signals.js";
 import { saveInterrupted } from "./interrupted.js";
 import { prepareData } from "./prepare-data.js";
 import { setSwitches } from "./switches.js";
@@ -37,6 +37,8 @@ export interface Course<T> {
   readonly checkpointPath: string | null;
   /** In which its weights are read; null: as they were saved. */
   readonly checkpointDtype: DType | null;
+  /** Asks the run to end; null: nothing but signals to the process does. */
+  readonly signal: AbortSignal | null;
   /** Makes the loops. The module is converted, restored and on its device. */
   readonly prepare: (run: Run) => void;
   /** What the run is for. */
@@ -55,8 +57,11 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
     totalSteps: () => stepsOf(run),
   });
   const stopListening = onInterrupt(run);
+  const stopObeying = onAbort(run, course.signal);
   const restoreSwitches = setSwitches(run.options);
   try {
+    // Aborted before: nothing begins. Several processes part at a vote only.
+    if (run.collectives === null) run.checkInterrupt();
     await setUp(run, course);
     run.prepared = true;
     const result = await course.body(run);
@@ -72,9 +77,10 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
     run.status = "finished";
     return result;
   } catch (error) {
-    throw await fail(run, error);
+    throw await fail(run, error, course.signal?.reason);
   } finally {
     stopListening();
+    stopObeying();
     restoreSwitches();
     run.profiling?.end(run.fn);
     release(run);
@@ -200,11 +206,11 @@ function isOfAllRanks(error: unknown): boolean {
 }
 
 /** Ends a run that failed or was interrupted, in order. Returns the error to throw. */
-async function fail(run: Run, error: unknown): Promise<unknown> {
+async function fail(run: Run, error: unknown, why: unknown): Promise<unknown> {
   run.status = "interrupted";
   const interrupted = error instanceof InterruptSignal;
   run.failed = !interrupted;
-  const reason = interrupted ? saveInterrupted(run, error.signal) : error;
+  const reason = interrupted ? saveInterrupted(run, error.signal, why) : error;
   // What all throw at the same place is news to nobody: processes stay together.
   if (!interrupted && !isOfAllRanks(error)) run.strategy.fail?.(error);
   const attempt = async (end: () => unknown): Promise<void> => {

@@ -1,11 +1,20 @@
 import { ModelCheckpoint } from "../checkpoint/model-checkpoint.js";
 import { InterruptError } from "../errors.js";
 import type { Run } from "../run.js";
-import type { EndingSignal } from "../signals.js";
+import type { Ending } from "../signals.js";
 import { isError } from "@nbit/torch/realm";
 
-/** Saves where an interrupted run stands, where checkpoints are written. @returns the error that says so. */
-export function saveInterrupted(run: Run, signal: EndingSignal): InterruptError {
+/**
+ * Saves where an interrupted run stands, where checkpoints are written. @returns the error that says so.
+ * @param reason - The cause of the error, unless it has one of its own.
+ */
+export function saveInterrupted(run: Run, signal: Ending, reason: unknown): InterruptError {
+  const error = save(run, signal);
+  if (signal === "abort" && reason !== undefined) error.cause ??= reason;
+  return error;
+}
+
+function save(run: Run, signal: Ending): InterruptError {
   const { trainer, fn } = run;
   const error = (text: string, path: string | null): InterruptError =>
     new InterruptError(`${fn}: ${text}`, path, signal);

@@ -20,7 +20,13 @@ export interface ScaleBatchSizeOptions extends RunOptions, BatchSizeFinderOption
   /** What is tried. Default "fit". */
   readonly method?: TrainerFn;
 }
-const RUN = { trainDataloaders: true, valDataloaders: true, dataloaders: true, datamodule: true } as const;
+const RUN = {
+  trainDataloaders: true,
+  valDataloaders: true,
+  dataloaders: true,
+  datamodule: true,
+  signal: true,
+} as const;
 const { numTrainingSteps, ...OF_LR } = FINDER;
 const LR_FIND: OptionNames<LrFindOptions> = {
   ...RUN,
