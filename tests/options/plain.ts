@@ -23,10 +23,12 @@ const NAMES: Readonly<Record<string, string>> = {
   "cli.LightningCLI#": "run instantiate",
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
   "lightning.":
-    "BaseFinetuning Checkpoint LRFinder Tuner Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +
+    "AsyncCheckpointIO BaseFinetuning Checkpoint CheckpointIO LRFinder Tuner Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +
     "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isolateRng " +
     "moveDataToDevice recursiveDetach setSharedParameters suggestedMaxNumWorkers recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.BaseFinetuning.": "flattenModules makeTrainable freezeModule filterOnOptimizer",
+  "lightning.AsyncCheckpointIO#": "saveCheckpoint removeCheckpoint",
+  "lightning.TorchCheckpointIO#": "saveCheckpoint removeCheckpoint",
   "lightning.LRFinder#": "rateAt",
   "lightning.CSVLogger#": "save flush",
   "lightning.GradientAccumulationScheduler#": "batchesAt",

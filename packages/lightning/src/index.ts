@@ -90,6 +90,11 @@ export type { RunLogOptions } from "./callbacks/run-log.js";
 export { Timer } from "./callbacks/timer.js";
 export type { TimerOptions } from "./callbacks/timer.js";
 
+export { AsyncCheckpointIO } from "./checkpoint/async-checkpoint-io.js";
+export { CheckpointIO } from "./checkpoint/checkpoint-io.js";
+export type { CheckpointStorage } from "./checkpoint/checkpoint-io.js";
+export { TorchCheckpointIO } from "./checkpoint/torch-checkpoint-io.js";
+export type { TorchCheckpointIOOptions } from "./checkpoint/torch-checkpoint-io.js";
 export { readCheckpoint, writeCheckpoint, type SaveCheckpointOptions } from "./checkpoint/file.js";
 export type { Checkpoint as CheckpointContents, DatamoduleState, LoopsState } from "./checkpoint/format.js";
 export { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";

@@ -3,8 +3,10 @@ import type { DType, Tensor, optim } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { CheckpointedModules } from "./activations.js";
 import { Callback } from "./callbacks/callback.js";
-import { openCheckpointInPart, readCheckpoint } from "./checkpoint/file.js";
+import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
+import { openCheckpointInPart } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
+import { isCustom } from "./checkpoint/resolve-io.js";
 import { forRank } from "./checkpoint/rank-state.js";
 import type { StoredCheckpoint } from "./checkpoint/stored.js";
 import type { Undo } from "./checkpoint/undo.js";
@@ -73,6 +75,7 @@ export interface RunOwner {
   readonly validationPrecision: Precision | null;
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
+  readonly checkpointIO: CheckpointIO;
   readonly loggers: readonly Logger[];
   readonly callbacks: readonly Callback[];
   /** Null: loaders are passed, or the module's. */
@@ -241,7 +244,7 @@ export class Run implements LoopContext, ModuleHost {
   open(path: string, dtype: DType | null = null): Checkpoint {
     let saved: Checkpoint;
     if (dtype === null && this.#readsInPart) ({ checkpoint: saved, stored: this.stored } = openCheckpointInPart(path));
-    else saved = readCheckpoint(path, dtype === null ? {} : { dtype });
+    else saved = this.owner.checkpointIO.loadCheckpoint(path, dtype === null ? {} : { dtype });
     const checkpoint = forRank(saved, this.strategy);
     this.checkpointPath = path;
     this.checkpoint = checkpoint;
@@ -252,6 +255,7 @@ export class Run implements LoopContext, ModuleHost {
     const { module, callbacks, strategy } = this;
     return (
       this.fn === "fit" &&
+      !isCustom(this.owner.checkpointIO) &&
       strategy.loadOptimizerState !== undefined &&
       !isOverridden(module, "onLoadCheckpoint") &&
       !isOverridden(module, "loadStateDict") &&

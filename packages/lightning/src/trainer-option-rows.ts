@@ -112,7 +112,11 @@ export const ROWS = {
     values: "O0 to O3",
     summary: "apex's level",
   }),
-  plugins: option(elsewhere, { defaultWords: "none", flag: null, summary: "a precision plugin of your own making" }),
+  plugins: option(elsewhere, {
+    defaultWords: "none",
+    flag: null,
+    summary: "a precision of your own making; what saves checkpoints",
+  }),
   strategy: option(elsewhere, {
     default: "auto",
     flag: TEXT,

@@ -1,6 +1,7 @@
 import type { CpuKernels } from "@nbit/torch";
 import type { Accelerator } from "./accelerators/accelerator.js";
 import type { Callback } from "./callbacks/callback.js";
+import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import type { Duration } from "./duration.js";
 import type { Logger } from "./loggers/logger.js";
 import type { BatchLimit } from "./loops/fetch.js";
@@ -60,8 +61,11 @@ export interface TrainerOptions {
   readonly ampBackend?: string;
   /** Under apex: "O0" to "O3". Default "O2". */
   readonly ampLevel?: AmpLevel;
-  /** A precision plugin of your own making, such as `new MixedPrecision({ scaler: { initScale: 1024 } })`. */
-  readonly plugins?: Precision | readonly Precision[];
+  /**
+   * A precision of your own making, such as `new MixedPrecision({ scaler: { initScale: 1024 } })`, and what saves
+   * checkpoints, such as `new AsyncCheckpointIO()`.
+   */
+  readonly plugins?: Precision | CheckpointIO | readonly (Precision | CheckpointIO)[];
 
   /** -1: no limit. Default 1000, or no limit when `maxSteps` or `maxTime` is given. */
   readonly maxEpochs?: number;

@@ -3,6 +3,7 @@ import type { amp, Device, optim, program } from "@nbit/torch";
 import type { Callback } from "./callbacks/callback.js";
 import { EarlyStopping } from "./callbacks/early-stopping.js";
 import { ProgressBar } from "./callbacks/progress-bar.js";
+import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { ModelCheckpoint } from "./checkpoint/model-checkpoint.js";
 import type { LightningDataModule } from "./datamodule.js";
@@ -25,6 +26,7 @@ import type { StepOutcome, TrainerState as State } from "./types.js";
 export abstract class TrainerState implements TrainerView {
   abstract readonly precision: Precision;
   abstract readonly strategy: Strategy;
+  abstract readonly checkpointIO: CheckpointIO;
   abstract readonly loggers: readonly Logger[];
   abstract readonly callbacks: readonly Callback[];
   abstract saveCheckpoint(filepath: string, options?: SaveCheckpointOptions): void;

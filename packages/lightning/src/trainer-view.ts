@@ -1,5 +1,6 @@
 import type { amp, Device, optim } from "@nbit/torch";
 import type { CallbackView, CheckpointView, EarlyStoppingView } from "./callback-view.js";
+import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import type { DataHooks } from "./data-hooks.js";
 import type { Logger } from "./loggers/logger.js";
@@ -171,6 +172,8 @@ export interface TrainerView {
   /** Print in one process of each machine. */
   print(...values: unknown[]): void;
 
+  /** Where checkpoints go and come from. */
+  readonly checkpointIO: CheckpointIO;
   /** Write a checkpoint of everything that a resumed run needs. Atomic: the file is complete or absent. */
   saveCheckpoint(filepath: string, options?: SaveCheckpointOptions): void;
 }

@@ -13,9 +13,11 @@ import { resolveAccelerator } from "./accelerators/registry.js";
 import type { Callback } from "./callbacks/callback.js";
 import { Finder, type Trials } from "./callbacks/finder.js";
 import { configureCallbacks } from "./callbacks/configure.js";
+import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import { checkWeightsDtype, SAVE } from "./checkpoint/file.js";
 import type { SaveCheckpointOptions } from "./checkpoint/file.js";
 import { countFit } from "./checkpoint/launch-mark.js";
+import { checkCheckpointIO, takeCheckpointIO } from "./checkpoint/resolve-io.js";
 import { selectAfterRestart } from "./checkpoint/restart.js";
 import { saveRun } from "./checkpoint/save.js";
 import { selectCheckpoint } from "./checkpoint/select.js";
@@ -84,6 +86,7 @@ export class Trainer extends TrainerState {
   readonly validationPrecision: Precision | null;
   readonly strategy: Strategy;
   readonly accelerator: Accelerator;
+  readonly checkpointIO: CheckpointIO;
   readonly loggers: readonly Logger[];
   /** Times what a run does; one that does nothing where none was asked for. */
   readonly profiler: Profiler;
@@ -111,7 +114,8 @@ export class Trainer extends TrainerState {
       cpuKernels,
     } = this.resolved;
     this.accelerator = resolveAccelerator(accelerator);
-    const plugins = Array.isArray(given) ? given : [given];
+    const { checkpointIO, others: plugins } = takeCheckpointIO(Array.isArray(given) ? given : [given]);
+    this.checkpointIO = checkpointIO;
     const { count, deviceIndex, toLaunch, devices, onMachine } = resolveProcesses(this.resolved, this.accelerator);
     this.#toLaunch = toLaunch;
     this.devices = onMachine;
@@ -137,6 +141,7 @@ export class Trainer extends TrainerState {
     this.strategy = isStepCompiler(this.accelerator)
       ? this.accelerator.strategyFor(strategy, devices)
       : resolveStrategy(strategy, this.accelerator.device(deviceIndex), count);
+    checkCheckpointIO(checkpointIO, this.strategy);
     tellOfProcesses(this.precision, this.strategy, count);
     this.strategy.checkPrecision?.(this.precision, this.validationPrecision);
     this.#callbacks = configureCallbacks(this.resolved);
@@ -274,8 +279,10 @@ export class Trainer extends TrainerState {
         undefined,
         "ERR_NOT_ATTACHED",
       );
-    const save = (): void =>
-      saveRun(active, { path: filepath, weightsOnly: options.weightsOnly ?? false, dtype, metadata: options.metadata });
+    const { weightsOnly = false, metadata, storageOptions } = options;
+    const save = (): void => {
+      saveRun(active, { path: filepath, weightsOnly, dtype, metadata, storageOptions });
+    };
     if (active.profiling === null) save();
     else active.profiling.run("save_checkpoint", save);
   }
@@ -361,7 +368,7 @@ export class Trainer extends TrainerState {
   }
 
   #newRun(fn: TrainerFn, module: LightningModule, datamodule: LightningDataModule | null): Run {
-    const { precision, validationPrecision, strategy, accelerator } = this;
+    const { precision, validationPrecision, strategy, accelerator, checkpointIO } = this;
     const trial = this.#trial;
     // A trial is no part of the run that it is for.
     const profiler = trial === null ? this.profiler : new PassThroughProfiler();
@@ -375,6 +382,7 @@ export class Trainer extends TrainerState {
       validationPrecision,
       strategy,
       accelerator,
+      checkpointIO,
       loggers,
       callbacks,
       datamodule,

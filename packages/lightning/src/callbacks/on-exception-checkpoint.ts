@@ -77,14 +77,15 @@ export class OnExceptionCheckpoint extends Checkpoint {
   override onException(trainer: TrainerView): void {
     // Nobody answers any more: process 0 saves what it has. Before training, there is nothing to go on from.
     if (!this.#trains || !isTraining(trainer) || !trainer.isGlobalZero) return;
-    const sharded = trainer.strategy.stateDictType === "sharded";
+    const sharded = trainer.strategy.stateDictType === "sharded" || trainer.checkpointIO.writesFolders;
     const path = freePath(this.dirpath, this.filename, { replaced: this.ckptPath, own: this.#own, sharded });
     trainer.saveCheckpoint(path, { metadata: this.#own.metadataFor(path) });
+    trainer.checkpointIO.wait(path);
     console.error(plainText(`OnExceptionCheckpoint: saved ${path}.`));
   }
 
   override teardown(trainer: TrainerView): void {
-    if (this.#trains && trainer.isGlobalZero) this.#own.remove(this.dirpath, this.ckptPath);
+    if (this.#trains && trainer.isGlobalZero) this.#own.remove(this.dirpath, this.ckptPath, trainer.checkpointIO);
     this.#trains = false;
   }
 

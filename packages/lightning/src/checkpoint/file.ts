@@ -28,6 +28,8 @@ export interface SaveCheckpointOptions {
   readonly dtype?: DType;
   /** Texts for the file's header, by name. */
   readonly metadata?: Readonly<Record<string, string>>;
+  /** For a `CheckpointIO` of your own, which is given it. The Trainer's takes none. */
+  readonly storageOptions?: unknown;
 }
 
 /** @internal */
@@ -35,6 +37,7 @@ export const SAVE: OptionNames<SaveCheckpointOptions> = {
   weightsOnly: kinds.flag,
   dtype: true,
   metadata: kinds.record,
+  storageOptions: true,
 };
 export interface ReadCheckpointOptions {
   /** Where its tensors shall be. Default: the CPU. */
@@ -54,8 +57,13 @@ export function writeCheckpoint(
 ): void {
   atMost("writeCheckpoint", arguments, 3);
   checkPath("saveCheckpoint", path);
-  withFile("saveCheckpoint", "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
+  makeFolderOf(path);
   saveCheckpoint(path, checkpoint, { metadata });
+}
+
+/** @internal */
+export function makeFolderOf(path: string): void {
+  withFile("saveCheckpoint", "make the folder of", path, () => mkdirSync(dirname(path), { recursive: true }));
 }
 
 /** Floating point weights in another dtype; null: as they are. */

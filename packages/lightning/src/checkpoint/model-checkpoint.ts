@@ -10,6 +10,7 @@ import { warn } from "../warnings.js";
 import { launchMetadata } from "./launch-mark.js";
 import { settleOptions, type ModelCheckpointOptions, type SettledOptions } from "./model-checkpoint-options.js";
 import { formatName } from "./names.js";
+import { isCustom } from "./resolve-io.js";
 import { checkState } from "./schema.js";
 import { byRankZero } from "./together.js";
 import { OwnFiles } from "./own-files.js";
@@ -110,6 +111,7 @@ export class ModelCheckpoint extends Checkpoint {
   override setup(trainer: TrainerView, _module: LightningModule, stage: TrainerFn): void {
     if (stage !== "fit") return;
     this.#directory = decided(trainer, () => this.resolveDirectory(trainer));
+    this.#own.unreadable = isCustom(trainer.checkpointIO);
     this.#lastTime = performance.now();
     this.#lastStepSaved = 0;
     this.#restoredStep = null;
@@ -288,8 +290,12 @@ export class ModelCheckpoint extends Checkpoint {
       ...(this.#options.dtype === undefined ? {} : { dtype: this.#options.dtype }),
     });
     if (trainer.isGlobalZero) {
-      for (const logger of trainer.loggers) logger.afterSaveCheckpoint(this);
-      this.#own.remove(this.#directory, this.#replaced);
+      const [directory, old] = [this.#directory, this.#replaced];
+      const saved = { lastSavedPath: path, bestModelPath: this.bestModelPath };
+      trainer.checkpointIO.whenSaved(() => {
+        for (const logger of trainer.loggers) logger.afterSaveCheckpoint(saved);
+        this.#own.remove(directory, old, trainer.checkpointIO);
+      });
     }
     this.#replaced = "";
   }
@@ -315,9 +321,13 @@ export class ModelCheckpoint extends Checkpoint {
   #nameFor(trainer: TrainerView, template: string, replaced = ""): string {
     const values = { ...trainer.callbackMetrics, epoch: trainer.currentEpoch, step: trainer.globalStep };
     const name = formatName(template, values, this.#options.autoInsertMetricName);
-    const sharded = trainer.strategy.stateDictType === "sharded";
+    const { checkpointIO, strategy } = trainer;
+    const sharded = strategy.stateDictType === "sharded" || checkpointIO.writesFolders;
     const overwrites = !this.#options.enableVersionCounter;
-    return freePath(this.resolveDirectory(trainer), name, { replaced, own: this.#own, sharded, overwrites });
+    const directory = this.resolveDirectory(trainer);
+    // Whether a name is taken, and by whom, its file says.
+    for (const awaited of [join(directory, name), replaced]) if (awaited !== "") checkpointIO.wait(awaited);
+    return freePath(directory, name, { replaced, own: this.#own, sharded, overwrites });
   }
 
   /** Path of the checkpoint that was written last; "" before the first. */

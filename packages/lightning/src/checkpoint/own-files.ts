@@ -3,18 +3,12 @@
  * Nothing else is removed or overwritten, whatever a state claims.
  */
 import { randomUUID } from "node:crypto";
-import { lstatSync, rmSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
-import {
-  asFileError,
-  FileError,
-  plainText,
-  removeSharded,
-  SafetensorsFile,
-  ShardedCheckpoint,
-  withFile,
-} from "@nbit/torch";
+import { asFileError, FileError, plainText, SafetensorsFile, ShardedCheckpoint, withFile } from "@nbit/torch";
 import { warn } from "../warnings.js";
+import type { CheckpointIO } from "./checkpoint-io.js";
+import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
 
 /** Header keys: who wrote a file, and under which name. A copy or a renamed file is not the writer's any more. */
 const WRITER = "nbit.writer";
@@ -22,13 +16,18 @@ const NAME = "nbit.name";
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 /** Runs whose files are still replaced: each resume adds one. */
 const MOST_WRITERS = 64;
+const FILES = new TorchCheckpointIO();
 
 /** Files of one writer and of those whose state it took over. */
 export class OwnFiles {
   #writers: string[] = [randomUUID()];
+  readonly #written = new Set<string>();
+  /** Files are of a kind that only its `CheckpointIO` reads: of those, what was written here counts. */
+  unreadable = false;
 
   /** For the header of a file that is about to be written at `path`. */
   metadataFor(path: string): Readonly<Record<string, string>> {
+    this.#written.add(path);
     return { [WRITER]: this.#writers[0] ?? "", [NAME]: basename(path) };
   }
 
@@ -53,16 +52,15 @@ export class OwnFiles {
       const metadata = headerOf(path);
       return metadata[NAME] === basename(path) && this.#writers.includes(metadata[WRITER] ?? "");
     } catch {
-      return false;
+      return this.unreadable && this.#written.has(path);
     }
   }
 
   /** Remove a file if it is one of these. One that cannot be removed stays, with a warning. */
-  remove(directory: string | null, path: string): void {
+  remove(directory: string | null, path: string, io: Pick<CheckpointIO, "removeCheckpoint"> = FILES): void {
     if (!this.has(directory, path)) return;
     try {
-      if (lstatSync(path).isDirectory()) removeSharded(path);
-      else rmSync(path, { force: true });
+      io.removeCheckpoint(path);
     } catch (error) {
       const why = asFileError("ModelCheckpoint", "remove", path, error);
       warn(

@@ -1,6 +1,5 @@
 import { scope, type DType } from "@nbit/torch";
 import type { Run } from "../run.js";
-import { writeCheckpoint } from "./file.js";
 import type { Checkpoint } from "./format.js";
 import { saveSharded } from "./sharded.js";
 import { dumpCheckpoint } from "./state.js";
@@ -12,14 +11,16 @@ export interface SaveRequest {
   /** Of weights; null: their own. */
   readonly dtype: DType | null;
   readonly metadata: Readonly<Record<string, string>> | undefined;
+  readonly storageOptions: unknown;
 }
 
 /** Writes where a run stands: to a file by process 0, or to a folder by all. */
-export function saveRun(run: Run, { path, weightsOnly, dtype, metadata }: SaveRequest): void {
+export function saveRun(run: Run, { path, weightsOnly, dtype, metadata = {}, storageOptions }: SaveRequest): void {
   const { strategy, validation } = run;
   run.fit?.compiled?.pull();
   const dump = (): Checkpoint => dumpCheckpoint(run, weightsOnly, dtype);
-  const writeFile = (checkpoint: Checkpoint): void => writeCheckpoint(path, checkpoint, metadata);
+  const writeFile = (checkpoint: Checkpoint): void =>
+    run.owner.checkpointIO.saveCheckpoint(checkpoint, path, { metadata, storageOptions });
   // After a failure there is nobody to gather from: what process 0 has is better than nothing.
   const collectives = run.failed ? null : (strategy.collectives ?? null);
   if (collectives === null && !strategy.isGlobalZero) return;
@@ -27,7 +28,7 @@ export function saveRun(run: Run, { path, weightsOnly, dtype, metadata }: SaveRe
     scope(() => {
       if (collectives === null) writeFile(dump());
       else if (strategy.stateDictType === "sharded")
-        saveSharded(run, collectives, { path, weightsOnly, dtype, metadata: metadata ?? {} });
+        saveSharded(run, collectives, { path, weightsOnly, dtype, metadata });
       else saveTogether(run, collectives, !weightsOnly, dump, writeFile);
     });
   // Weights that validation has cast for its own time are saved as training has them.

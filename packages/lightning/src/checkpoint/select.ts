@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { MisconfigurationError } from "../errors.js";
 import type { TrainerView } from "../trainer-view.js";
 import { warn } from "../warnings.js";
+import { isCustom } from "./resolve-io.js";
 import { ModelCheckpoint } from "./model-checkpoint.js";
 
 /**
@@ -12,7 +13,7 @@ import { ModelCheckpoint } from "./model-checkpoint.js";
 export function selectCheckpoint(trainer: TrainerView, ckptPath: string | null | undefined): string | null {
   if (ckptPath === null || ckptPath === undefined) return null;
   if (ckptPath !== "best" && ckptPath !== "last") {
-    if (typeof ckptPath === "string" && isSaved(ckptPath)) return ckptPath;
+    if (typeof ckptPath === "string" && (isCustom(trainer.checkpointIO) || isSaved(ckptPath))) return ckptPath;
     throw new MisconfigurationError(
       "ckptPath",
       'a checkpoint file that exists, "last" or "best"',

@@ -151,7 +151,7 @@ function findPlugin(settings: PrecisionSettings): Precision | null {
     if (p instanceof Precision) return p;
     throw new MisconfigurationError(
       "Trainer",
-      "plugins to be precision plugins, such as new MixedPrecision()",
+      "plugins to be precisions, such as new MixedPrecision(), and a CheckpointIO",
       p,
       typeof p === "string" || typeof p === "number" ? "Give the name of a precision as precision." : undefined,
       "ERR_PRECISION_PLUGIN",

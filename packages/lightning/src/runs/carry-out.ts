@@ -6,7 +6,9 @@ import { isDeepStrictEqual } from "node:util";
 import { Callback } from "../callbacks/callback.js";
 import { withCallbacksOf } from "../callbacks/configure.js";
 import { PrecisionLintError } from "../callbacks/precision-lint.js";
+import { AsyncCheckpointIO } from "../checkpoint/async-checkpoint-io.js";
 import { restoreModule, restoreTraining } from "../checkpoint/state.js";
+import { inAll } from "../checkpoint/together.js";
 import { NonFiniteError } from "../diagnostics/non-finite.js";
 import { forecastCheckpointsWith, type CheckpointForecast } from "../diagnostics/checkpoint-forecast.js";
 import { observeCheckpoints } from "../diagnostics/observe-checkpoints.js";
@@ -67,6 +69,7 @@ export async function carryOut<T>(run: Run, course: Course<T>): Promise<T> {
     const result = await course.body(run);
     await endInTurn(run);
     await run.close();
+    endSaving(run);
     if (run.fn === "fit") await run.hooks.get("onFitEnd").run();
     const { datamodule } = run.data;
     if (datamodule !== null) await callDataHook(run, "teardown", () => datamodule.teardown(run.fn));
@@ -179,6 +182,15 @@ async function endInTurn(run: Run): Promise<void> {
   run.checkInterrupt();
 }
 
+/** All checkpoints are there, or the run has failed in all processes. */
+function endSaving({ collectives, owner: { checkpointIO } }: Run): void {
+  const end = (): void => {
+    checkpointIO.teardown();
+  };
+  if (collectives !== null && checkpointIO instanceof AsyncCheckpointIO) inAll("fit", collectives, end);
+  else end();
+}
+
 /** What a run held beyond its end goes, so that the device holds what it held before and what others keep. */
 function release(run: Run): void {
   run.precision.endRun();
@@ -223,6 +235,7 @@ async function fail(run: Run, error: unknown, why: unknown): Promise<unknown> {
   for (const callback of run.callbacks) await attempt(() => callback.onException(run.trainer, run.module, reason));
   await attempt(() => run.data.datamodule?.onException(reason));
   await attempt(() => run.close());
+  await attempt(() => run.owner.checkpointIO.teardown());
   for (const logger of run.loggers) await attempt(() => logger.finalize(interrupted ? "interrupted" : "failed"));
   return reason;
 }

@@ -35,6 +35,7 @@ function save(run: Run, signal: Ending): InterruptError {
   const { path, metadata } = file;
   try {
     trainer.saveCheckpoint(path, { metadata });
+    trainer.checkpointIO.wait();
   } catch (cause) {
     const lost = error(
       `${done} Its checkpoint could not be written: ${isError(cause) ? cause.message : String(cause)}`,

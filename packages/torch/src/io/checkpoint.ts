@@ -1,10 +1,10 @@
 /** A checkpoint is one safetensors file: tensors by name, and everything else as JSON in its metadata. */
 import { ArgumentError } from "../errors.js";
 import { atMost, checkOptions } from "../options.js";
-import { scope } from "../tensor/index.js";
+import { scope, type Tensor } from "../tensor/index.js";
 import { CheckpointError } from "./errors.js";
 import { PLACE, SafetensorsFile, type PlaceOptions } from "./safetensors-read.js";
-import { SAVE, saveSafetensors, type SaveOptions } from "./safetensors-write.js";
+import { copyOfSafetensors, SAVE, saveSafetensors, type SaveOptions } from "./safetensors-write.js";
 import { packState, unpackState } from "./state.js";
 
 /** Version of the layout; a reader refuses newer ones. */
@@ -24,13 +24,35 @@ const STATE_KEY = "nbit.state";
 export function saveCheckpoint(path: string, state: unknown, options: SaveOptions = {}): void {
   atMost("saveCheckpoint", arguments, 3);
   checkOptions("saveCheckpoint", options, SAVE);
-  for (const key of [VERSION_KEY, STATE_KEY])
-    if (Object.hasOwn(options.metadata ?? {}, key))
-      throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, options.metadata);
   scope(() => {
-    const { tensors, json } = packState(state);
-    saveSafetensors(path, tensors, { ...options, metadata: checkpointMetadata(json, options.metadata) });
+    const { tensors, metadata } = laidOut(state, options.metadata);
+    saveSafetensors(path, tensors, { ...options, metadata });
   });
+}
+
+/**
+ * @internal The file that {@link saveCheckpoint} writes, with what the state is now: pieces with memory of their own.
+ */
+export function copyOfCheckpoint(
+  state: unknown,
+  metadata?: Readonly<Record<string, string>> | null,
+): Uint8Array<ArrayBuffer>[] {
+  atMost("copyOfCheckpoint", arguments, 2);
+  return scope(() => {
+    const laid = laidOut(state, metadata);
+    return copyOfSafetensors(laid.tensors, { metadata: laid.metadata });
+  });
+}
+
+function laidOut(
+  state: unknown,
+  given: Readonly<Record<string, string>> | null | undefined,
+): { readonly tensors: Readonly<Record<string, Tensor>>; readonly metadata: Readonly<Record<string, string>> } {
+  for (const key of [VERSION_KEY, STATE_KEY])
+    if (Object.hasOwn(given ?? {}, key))
+      throw new ArgumentError("saveCheckpoint", `metadata without the key ${key}`, given);
+  const { tensors, json } = packState(state);
+  return { tensors, metadata: checkpointMetadata(json, given) };
 }
 
 /** @internal Of a checkpoint's header. */

@@ -4,8 +4,8 @@ import { scope, type Tensor } from "../tensor/index.js";
 // Bytes copied out of a tensor at a time: large enough to cost nothing, small enough not to count.
 const CHUNK = 4 << 20;
 
-/** @internal The tensor's bytes in row-major order, piece by piece. */
-export function eachChunk(tensor: Tensor, take: (bytes: Uint8Array) => void): void {
+/** @internal The tensor's bytes in row-major order, piece by piece, each with memory of its own. */
+export function eachChunk(tensor: Tensor, take: (bytes: Uint8Array<ArrayBuffer>) => void): void {
   scope(() => {
     const here = tensor.detach().cpu();
     if (here.nbytes <= CHUNK || !here.isContiguous()) {

@@ -5,11 +5,12 @@ export {
   type SaveOptions,
   type SaveSafetensorsOptions,
 } from "./safetensors-write.js";
-export type { ShardSize } from "./safetensors-shards.js";
+export { shardSizeKind, type ShardSize } from "./safetensors-shards.js";
 export { loadSafetensors, parseSafetensors, SafetensorsFile, type LoadOptions } from "./safetensors-read.js";
 export type { TensorInfo } from "./safetensors-header.js";
 export { packState, plainTensorNames, unpackState, type PackedState, type StateValue } from "./state.js";
-export { saveCheckpoint, loadCheckpoint, openCheckpoint, CHECKPOINT_VERSION } from "./checkpoint.js";
+export { BackgroundWriter } from "./background-writer.js";
+export { copyOfCheckpoint, saveCheckpoint, loadCheckpoint, openCheckpoint, CHECKPOINT_VERSION } from "./checkpoint.js";
 export {
   SafetensorsError,
   CheckpointError,
@@ -28,6 +29,7 @@ export {
   type ShardedState,
   type TensorPart,
 } from "./sharded-write.js";
+export { saveSharded } from "./save-sharded.js";
 export { ShardedCheckpoint } from "./sharded-read.js";
 export type { ManifestTensor, Part } from "./sharded-manifest.js";
 export { consolidateCheckpoint, type ConsolidateOptions } from "./consolidate.js";

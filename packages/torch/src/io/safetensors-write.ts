@@ -94,6 +94,41 @@ function write(path: string, plan: Plan, sync: boolean): void {
   );
 }
 
+/** Bytes of a piece that many small tensors share. */
+const PIECE = 4 << 20;
+
+/**
+ * @internal What {@link saveSafetensors} writes into one file, as it is now: pieces with memory of their own, in order.
+ */
+export function copyOfSafetensors(tensors: NamedTensors, options: SaveOptions = {}): Uint8Array<ArrayBuffer>[] {
+  atMost("copyOfSafetensors", arguments, 2);
+  const plan = layOut("saveSafetensors", tensors, options);
+  const pieces: Uint8Array<ArrayBuffer>[] = [plan.header.slice()];
+  let open = new Uint8Array(0);
+  let used = 0;
+  const close = (): void => {
+    if (used > 0) pieces.push(open.subarray(0, used));
+    [open, used] = [new Uint8Array(0), 0];
+  };
+  for (const [, tensor] of plan.tensors) {
+    eachChunk(tensor, (chunk) => {
+      if (chunk.length >= PIECE / 4) {
+        close();
+        pieces.push(chunk);
+        return;
+      }
+      if (used + chunk.length > open.length) {
+        close();
+        open = new Uint8Array(PIECE);
+      }
+      open.set(chunk, used);
+      used += chunk.length;
+    });
+  }
+  close();
+  return pieces;
+}
+
 /** The same, as bytes. */
 export function serializeSafetensors(tensors: NamedTensors, options: Pick<SaveOptions, "metadata"> = {}): Uint8Array {
   atMost("serializeSafetensors", arguments, 2);
