@@ -10,8 +10,11 @@ import type { BatchLimit } from "./loops/fetch.js";
 import { moduleClasses } from "./module-classes.js";
 import type { TrainerOptions } from "./trainer-options.js";
 
-/** How the text of a flag becomes a value: a switch is true alone, and takes `true` and `false`. */
-export type FlagKind = "text" | "number" | "switch" | "null";
+/**
+ * How the text of a flag becomes a value: a switch is true alone, and takes `true` and `false`; "class": the name of one,
+ * of which an instance is made.
+ */
+export type FlagKind = "text" | "number" | "switch" | "null" | "class";
 
 /** What can be said of any option. */
 export interface TrainerOption {
@@ -244,14 +247,15 @@ export const ROWS = {
   }),
   logger: option(elsewhere, {
     default: true,
-    flag: SWITCH,
-    values: "false: no metrics.csv",
+    flag: ["switch", "class"],
+    values: "false: no metrics.csv; on a command line also CSVLogger, ./own.ts#Own, …",
     summary: "where metrics go",
   }),
   callbacks: option(elsewhere, {
     default: [],
     defaultWords: "none",
-    flag: null,
+    flag: ["class"],
+    values: "on a command line EarlyStopping, ./own.ts#Own, …, once for each",
     summary: "what runs at the hooks of training",
   }),
   enableCheckpointing: option(onOff, {

@@ -13,7 +13,8 @@ export function switchTakes({ takes }: Flag, next: string): boolean {
     next === "true" ||
     next === "false" ||
     (takes.includes("number") && isNumber(next)) ||
-    (takes.includes("text") && !/[./\\]/.test(next))
+    (takes.includes("text") && !/[./\\]/.test(next)) ||
+    (takes.includes("class") && (next.includes("#") || !/[./\\]/.test(next)))
   );
 }
 
@@ -22,6 +23,7 @@ const KINDS: Readonly<Record<FlagKind, string>> = {
   number: "a number",
   switch: "true or false",
   null: "null",
+  class: "the name of a class",
 };
 
 /** @throws {CommandError} `ERR_FLAG_VALUE` for a value of another type. */
@@ -31,7 +33,7 @@ export function readValue(command: string, name: string, { takes }: Flag, text: 
     if (kind === "switch" && (text === "true" || text === "false")) return text === "true";
     if (kind === "number" && isNumber(text)) return Number(text);
   }
-  if (takes.includes("text") && text !== "") return text;
+  if ((takes.includes("text") || takes.includes("class")) && text !== "") return text;
   throw new CommandError(
     "ERR_FLAG_VALUE",
     `nbit ${command}: expected ${name} to be ${takes.map((kind) => KINDS[kind]).join(", or ")}. Received: ${JSON.stringify(text)}.`,

@@ -58,11 +58,6 @@ const GROUPS: readonly (readonly [title: string, names: readonly string[]])[] = 
 ];
 const OTHERS = "How steps run";
 
-/** Options whose values are classes, chosen by name. */
-const BY_NAME: Readonly<Record<string, Partial<Flag>>> = {
-  callbacks: { takes: ["text"], values: "EarlyStopping, ./own.ts#Own, …; once for each", otherwise: "none" },
-  logger: { takes: ["switch", "text"], values: "false, CSVLogger, ./own.ts#Own" },
-};
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   accelerator: ["auto", "cpu", "cuda", "tpu", "xla"],
   precision: ["32", "64", "16", "bf16", "16-true", "bf16-true", "auto"],
@@ -80,8 +75,7 @@ const CHOICES: Readonly<Record<string, readonly string[]>> = {
 export function trainerGroups(): FlagGroup[] {
   const rows = new Map(
     Object.entries(TRAINER_OPTIONS).flatMap(([name, row]): [string, Flag][] => {
-      const byName = BY_NAME[name];
-      const takes: readonly FlagKind[] | null = byName?.takes ?? row.flag;
+      const { flag: takes } = row;
       if (takes === null) return [];
       const choices = CHOICES[name];
       const values = row.values === undefined ? {} : { values: row.values };
@@ -93,7 +87,6 @@ export function trainerGroups(): FlagGroup[] {
             ...values,
             otherwise: defaultText(row),
             ...(choices === undefined ? {} : { choices }),
-            ...byName,
             takes,
           },
         ],

@@ -1,5 +1,5 @@
 /** All that was given, in order, becomes one set of settings: what comes later wins. */
-import { ROWS, TRAINER_OPTIONS, type FlagKind } from "@nbit/lightning/options"; // loads no libtorch
+import { ROWS, TRAINER_OPTIONS } from "@nbit/lightning/options"; // loads no libtorch
 import { nearest } from "@nbit/torch/names";
 import { readValue } from "../arguments/value.js";
 import { refusal, unknownName, type ClassChoice, type Given } from "./given.js";
@@ -121,8 +121,7 @@ class Settler {
     const row: { readonly words: string; accepts(value: unknown): boolean } = ROWS[name];
     if (given.isText && typeof given.value === "string") {
       if (flag === null) throw refusal(this.#command, given, "left to the program: no word can express it");
-      const takes: readonly FlagKind[] = name === "logger" ? [...flag, "text"] : flag;
-      return readValue(this.#command, given.from, { takes, summary: "" }, given.value);
+      return readValue(this.#command, given.from, { takes: flag, summary: "" }, given.value);
     }
     if (given.value === null && !row.accepts(null)) return undefined;
     if (!given.isText && !row.accepts(given.value)) throw refusal(this.#command, given, row.words);
