@@ -27,6 +27,12 @@ const sixteenBits = (dtype: string): Emulation => ({
       : `${name} (${description}) emulates ${dtype} arithmetic. It is correct but slow`,
 });
 
+/** Of accelerators by name; others compile them as products of bfloat16. */
+const FLOAT8_PRODUCTS: Readonly<Record<string, string>> = {
+  cpu: "float8 products run on the CPU for correctness",
+  cuda: "float8 products, which need compute capability 8.9, are emulated in float32",
+};
+
 /** How arithmetic that a device lacks runs there, in words. */
 const EMULATION: Readonly<Record<NativeArithmetic, Emulation>> = {
   float16: sixteenBits("float16"),
@@ -34,8 +40,7 @@ const EMULATION: Readonly<Record<NativeArithmetic, Emulation>> = {
   float8: {
     instead: ["bf16-true", "16-mixed"],
     text: ({ name }, description) => {
-      const onGpu = "float8 products, which need compute capability 8.9, are emulated in float32";
-      const how = name === "cpu" ? "float8 products run on the CPU for correctness" : onGpu;
+      const how = FLOAT8_PRODUCTS[name] ?? "float8 products are multiplied in bfloat16";
       return `${how} (${description}). Their numbers are right, their speed is not`;
     },
   },
