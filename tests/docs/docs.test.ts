@@ -27,6 +27,7 @@ const guides = [
   "docs/data.md",
   "docs/files.md",
   "docs/logging.md",
+  "docs/run-log.md",
   "docs/xla.md",
   "docs/launching.md",
   "docs/distributed-data-and-metrics.md",

@@ -35,14 +35,28 @@ class Line extends LightningModule {
   }
 }
 
-const TIMES = new Set(["seconds", "trainingSeconds", "evaluationSeconds", "startedAt", "memory", "tensorsBefore"]);
+/** Of when and where, which no two runs share. */
+const OF_ITS_OWN = new Set(["checkpoint", "system"]);
+const TIMES = new Set([
+  "resumedFrom",
+  "name",
+  "seconds",
+  "trainingSeconds",
+  "evaluationSeconds",
+  "startedAt",
+  "memory",
+  "tensorsBefore",
+]);
 function logsOf(folder: string): unknown {
   const lines = readFileSync(join(folder, "run.jsonl"), "utf8").trimEnd().split("\n");
   return {
     csv: readFileSync(join(folder, "log", "v", "metrics.csv"), "utf8"),
-    run: lines.map(
-      (line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown,
-    ),
+    run: lines
+      .map(
+        (line) =>
+          JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as { readonly type: string },
+      )
+      .filter(({ type }) => !OF_ITS_OWN.has(type)),
   };
 }
 

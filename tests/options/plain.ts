@@ -21,7 +21,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "cli.LightningArgumentParser#":
     "addLightningClassArgs addOptimizerArgs addLrSchedulerArgs linkArguments setDefaults dump save",
   "cli.LightningCLI#": "run instantiate",
-  "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog readRunLog readStepPrecision",
+  "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog parseRunLogs readRunLog readRunLogs readStepPrecision",
   "lightning.":
     "AsyncCheckpointIO BaseFinetuning Checkpoint CheckpointIO LRFinder Tuner Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +
     "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isolateRng " +

@@ -1,10 +1,9 @@
 import type { LineChart } from "./chart/line-chart.js";
 import { smooth } from "./chart/series.js";
 import type { Mark, Series } from "./chart/series.js";
-import { isAccuracy } from "./figures.js";
+import { isAccuracy, isScore } from "./figures.js";
 import { integer, metric, percent } from "./format.js";
 import type { Run } from "./records.js";
-import { COLOURS } from "./style.js";
 
 /** Curves of more points than this are smoothed, with the raw values faintly behind. */
 const SMOOTH_FROM = 80;
@@ -19,7 +18,8 @@ export function chartsOf(runs: readonly Run[]): LineChart[] {
   );
   const scale = scaleChart(runs);
   const [first, ...rest] = training.map((name) => trainingChart(runs, name));
-  return [first, scale, ...validation.map((name) => validationChart(runs, name)), ...rest].filter(
+  const rates = ratesChart(runs);
+  return [first, scale, ...validation.map((name) => validationChart(runs, name)), ...rest, rates].filter(
     (chart) => chart !== undefined && chart !== null,
   );
 }
@@ -36,13 +36,13 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
     if (points.length === 0) return;
     const x = points.map((s) => s.step);
     const raw = points.map((s) => s.metrics[name] ?? Number.NaN);
-    const base = { name: run.name, colour: i % COLOURS, x };
+    const base = { name: run.name, colour: i, x };
     series.push(
       raw.length < SMOOTH_FROM ? { ...base, y: raw } : { ...base, y: smooth(raw, Math.max(5, raw.length / 20)), raw },
     );
   });
   const smoothed = series.some((s) => s.raw !== undefined);
-  const yKind = logarithmic(series) ? "log10" : "linear";
+  const yKind = logarithmic(name, series) ? "log10" : "linear";
   const caption = [yKind === "log10" ? "Logarithmic axis" : "", smoothed ? "smoothed; single steps faintly behind" : ""]
     .filter((text) => text !== "")
     .join(", ");
@@ -56,8 +56,12 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
   };
 }
 
-/** A curve that falls by more than a factor of twenty shows nothing of its end on a linear axis. */
-function logarithmic(series: readonly Series[]): boolean {
+/**
+ * A curve that falls by more than a factor of twenty shows nothing of its end on a linear axis. Scores end at one, and
+ * what is new of them is there: their axis is linear.
+ */
+function logarithmic(name: string, series: readonly Series[]): boolean {
+  if (isScore(name)) return false;
   const values = series.flatMap((s) => s.y).filter((v) => Number.isFinite(v));
   const min = values.reduce((a, b) => Math.min(a, b), Infinity);
   return min > 0 && values.reduce((a, b) => Math.max(a, b), 0) / min > 20;
@@ -75,7 +79,7 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
       y: skip.lossScale,
       text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}${skip.where === undefined ? "" : `. ${skip.where}`}`,
     }));
-    series.push({ name: run.name, colour: i % COLOURS, x, y, marks });
+    series.push({ name: run.name, colour: i, x, y, marks });
   });
   if (series.length === 0) return null;
   const skipped = series.reduce((sum, s) => sum + (s.marks?.length ?? 0), 0);
@@ -84,6 +88,19 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
       ? "No step was skipped."
       : `✕ marks ${skipped === 1 ? "the one skipped step" : `the ${skipped} skipped steps`}: gradients overflowed, the scale was lowered.`;
   return { title: "Loss scale", caption, xLabel: "step", series, yKind: "log2", stepped: true, format: integer };
+}
+
+/** Of the first group of each run, where it was ever changed. */
+function ratesChart(runs: readonly Run[]): LineChart | null {
+  const series = runs.flatMap((run, i): Series[] => {
+    const points = run.steps.filter((s) => (s.learningRates?.length ?? 0) > 0);
+    if (points.length < 2) return [];
+    const y = points.map((s) => s.learningRates?.[0] ?? Number.NaN);
+    return [{ name: run.name, colour: i, x: points.map((s) => s.step), y }];
+  });
+  if (series.every(({ y }) => y.every((rate) => rate === y[0]))) return null;
+  const yKind = logarithmic("lr", series) ? "log10" : "linear";
+  return { title: "Learning rate", xLabel: "step", series, yKind, format: metric };
 }
 
 function nonFinite(names: readonly string[]): string {
@@ -98,7 +115,7 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
     if (points.length > 0)
       series.push({
         name: run.name,
-        colour: i % COLOURS,
+        colour: i,
         x: points.map((e) => e.step),
         y: points.map((e) => e.metrics[name] ?? Number.NaN),
       });
@@ -108,7 +125,7 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
     title: titleOf(name, "Validation"),
     xLabel: "step",
     series,
-    yKind: logarithmic(series) ? "log10" : "linear",
+    yKind: logarithmic(name, series) ? "log10" : "linear",
     points: series.every((s) => s.x.length <= 40),
     ...(fraction
       ? { format: (v) => percent(v), axisFormat: (v, decimals) => percent(v, Math.max(0, decimals - 2)) }

@@ -21,9 +21,9 @@ for (const source of document.querySelectorAll("script[data-chart]")) {
     row.append(...parts);
     return row;
   };
-  const swatch = (colour) => {
+  const swatch = (line) => {
     const mark = document.createElement("span");
-    mark.className = "swatch b" + colour;
+    mark.className = "swatch b" + line.slice(1);
     return mark;
   };
   const nearest = (series, left) => {
@@ -48,10 +48,10 @@ for (const source of document.querySelectorAll("script[data-chart]")) {
       if (i < 0) continue;
       const [x, y] = series.at[i];
       if (anchor === null || Math.abs(x - left) < Math.abs(anchor.x - left)) anchor = { x, label: series.label[i] };
-      dots.push(make("circle", { cx: x, cy: y, r: 4, class: "c" + series.colour }));
+      dots.push(make("circle", { cx: x, cy: y, r: 4, class: series.line }));
       const value = document.createElement("b");
       value.textContent = series.text[i];
-      rows.push(line("", swatch(series.colour), series.name + "  ", value));
+      rows.push(line("", swatch(series.line), series.name + "  ", value));
       for (const mark of series.marks) if (Math.abs(mark.x - series.x[i]) < 0.5) rows.push(line("skip", mark.text));
     }
     if (anchor === null) return hide();

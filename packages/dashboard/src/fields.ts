@@ -45,6 +45,20 @@ export class Fields {
     throw this.#wrong(key, "a whole number ≥ 0", value);
   }
 
+  numbers(key: string): number[] {
+    const value = this.#values.get(key) ?? [];
+    const numbers = Array.isArray(value) ? value.map(toNumber) : [null];
+    if (numbers.every((item) => item !== null)) return numbers;
+    throw this.#wrong(key, "a list of numbers", value);
+  }
+
+  /** Of any kind. */
+  values(key: string): Readonly<Record<string, unknown>> {
+    const value = this.#values.get(key) ?? {};
+    if (!isObject(value)) throw this.#wrong(key, "an object", value);
+    return Object.fromEntries(Object.entries(value));
+  }
+
   texts(key: string): string[] {
     const value = this.#values.get(key) ?? [];
     if (Array.isArray(value) && value.every((item) => typeof item === "string")) return value;

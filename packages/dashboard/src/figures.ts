@@ -75,6 +75,16 @@ function findAccuracy(metrics: Metrics): number | null {
   return null;
 }
 
+/** Whether a metric is a score, at most one and best there, by its name. */
+export function isScore(name: string): boolean {
+  return (
+    isAccuracy(name) ||
+    /(^|[^a-z])(au(roc|c|prc?)|f1|f_?beta|precision|recall|specificity|sensitivity|m?iou|jaccard|dice|r2|mcc|kappa|mean_?average_?precision|m?ap|bleu|rouge[a-z0-9]*|ssim|top_?[0-9]+|hit_?rate|ndcg|mrr)([^a-z]|$)/i.test(
+      name,
+    )
+  );
+}
+
 export function isAccuracy(name: string): boolean {
   return /(^|[^a-z])acc(uracy)?([^a-z]|$)/i.test(name);
 }

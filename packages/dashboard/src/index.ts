@@ -9,8 +9,9 @@ export type { PrecisionPageOptions } from "./precision/page.js";
 export { renderReport, writeReport } from "./report.js";
 export type { ReportOptions } from "./report.js";
 export { comparisonText } from "./table.js";
-export { findRunLogs, parseRunLog, readRunLog } from "./run.js";
+export { findRunLogs, parseRunLog, parseRunLogs, readRunLog, readRunLogs } from "./run.js";
 export type {
+  CheckpointRecord,
   EpochRecord,
   EvaluationRecord,
   MemoryRecord,

@@ -10,6 +10,15 @@ export interface StepRecord {
   /** Since the run began. */
   readonly seconds: number;
   readonly metrics: Metrics;
+  /** Of the optimizers' groups, in their order; none where the log does not say. */
+  readonly learningRates?: readonly number[];
+}
+
+/** A checkpoint that was saved. */
+export interface CheckpointRecord {
+  readonly step: number;
+  readonly epoch: number;
+  readonly path: string;
 }
 
 export interface ScaleRecord {
@@ -62,7 +71,7 @@ export interface RunEnd {
   readonly memory: MemoryRecord;
 }
 
-/** One training run, as its log tells it. */
+/** One training run, as its log tells it: one fit, and what was evaluated after it. */
 export interface Run {
   readonly name: string;
   /** Canonical, such as "16-mixed". */
@@ -74,6 +83,11 @@ export interface Run {
   readonly startedAt: string;
   /** Bytes that tensors held before the run, the model aside: data sets, other models. */
   readonly tensorsBefore: number;
+  /** What `saveHyperparameters` recorded of the module, as JSON has it. */
+  readonly hyperparameters?: Readonly<Record<string, unknown>>;
+  /** The file that it was read from. */
+  readonly source?: string;
+  readonly checkpoints?: readonly CheckpointRecord[];
   readonly steps: readonly StepRecord[];
   readonly scales: readonly ScaleRecord[];
   readonly skips: readonly SkipRecord[];

@@ -4,10 +4,14 @@ import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { after, test } from "node:test";
 import { runInNewContext } from "node:vm";
+import { renderLineChart } from "./chart/line-chart.js";
+import { chartsOf } from "./charts.js";
 import { CLIENT } from "./client.js";
 import { figuresOf } from "./figures.js";
+import { distinct } from "./names.js";
+import { DARK, dashOf, LIGHT, lineClass, LOOKS } from "./palette.js";
 import { renderReport, writeReport } from "./report.js";
-import { findRunLogs, parseRunLog } from "./run.js";
+import { findRunLogs, parseRunLog, parseRunLogs, readRunLogs } from "./run.js";
 import type { Run } from "./records.js";
 import { comparisonText } from "./table.js";
 
@@ -141,8 +145,8 @@ test("a damaged log says where and what", () => {
     'runs/run.jsonl: expected a run log, whose first line has "type":"run".',
   );
   assert.equal(
-    message((l) => (l[0] = l[0]?.replace('"format":1', '"format":2') ?? "")),
-    "runs/run.jsonl: expected format 1 or older. Received: 2. Update @nbit/dashboard.",
+    message((l) => (l[0] = l[0]?.replace('"format":1', '"format":3') ?? "")),
+    "runs/run.jsonl: expected format 2 or older. Received: 3. Update @nbit/dashboard.",
   );
   assert.equal(
     message((l) => l.splice(0)),
@@ -203,7 +207,7 @@ test("the page carries everything itself and forbids the network", () => {
     "Loss scale",
     "Validation accuracy · val_acc",
     "the one skipped step",
-    '<td class="many"><span>train_loss 0.02000</span></td>',
+    '<td class="many" data-label="Metrics"><span>train_loss 0.02000</span></td>',
   ])
     assert.ok(page.includes(text), text);
   assert.equal(page.match(/class="mark"/g)?.length, 1);
@@ -270,4 +274,110 @@ test("logs are found beneath a folder and written as one file", () => {
   assert.ok(isAbsolute(path));
   assert.match(readFileSync(path, "utf8"), /<h1>found<\/h1>/);
   assert.deepEqual(readdirSync(join(root, "out")), ["report.html"]);
+});
+
+test("several fits of one file are runs of their own; a resumed one takes the place of what it does again", () => {
+  const two = parseRunLogs(logText() + logText({ name: "again" }));
+  assert.deepEqual(
+    two.map(({ name, steps }) => [name, steps.length]),
+    [
+      ["FP32", 200],
+      ["again", 200],
+    ],
+  );
+  assert.equal(parseRunLog(logText() + logText({ name: "again" })).name, "again", "the last");
+  const step = (n: number, loss: number): string =>
+    `${JSON.stringify({ type: "step", step: n, epoch: 0, metrics: { loss } })}\n`;
+  const evaluation = (n: number, metrics: object): string =>
+    `${JSON.stringify({ type: "eval", stage: "validate", step: n, epoch: 0, metrics })}\n`;
+  const run = parseRunLog(
+    `${logText().split("\n")[0] ?? ""}\n${step(1, 9)}${step(2, 8)}${step(3, 7)}${evaluation(3, { a: 1 })}${step(2, 6)}${evaluation(2, { a: 3 })}${evaluation(2, { b: 4 })}`,
+  );
+  assert.deepEqual(
+    run.steps.map(({ step: n, metrics }) => [n, metrics["loss"]]),
+    [
+      [1, 9],
+      [2, 6],
+    ],
+  );
+  assert.deepEqual(
+    run.evaluations.map(({ step: n, metrics }) => [n, metrics]),
+    [[2, { a: 3, b: 4 }]],
+  );
+});
+
+test("runs without a name have their folder's; those of one name are told apart", () => {
+  const unnamed = logText({ name: "32-true" });
+  for (const path of ["first/version_0", "second/version_0", "second/version_1"]) {
+    mkdirSync(join(root, "named", path), { recursive: true });
+    writeFileSync(join(root, "named", path, "run.jsonl"), path === "second/version_1" ? unnamed + unnamed : unnamed);
+  }
+  const runs = findRunLogs(join(root, "named"))
+    .sort()
+    .flatMap((path) => readRunLogs(path));
+  assert.deepEqual(
+    runs.map(({ name }) => name),
+    ["version_0", "version_0", "version_1", "version_1"],
+  );
+  assert.deepEqual(
+    distinct(runs).map(({ name }) => name),
+    ["first/version_0", "second/version_0", "version_1 #1", "version_1 #2"],
+  );
+});
+
+test("every curve stays within its card, whatever the order of its points", () => {
+  const series = { name: "s", colour: 0, x: [50, 10, 90, 30], y: [1, 2, 3, 4] };
+  const svg = renderLineChart(
+    { title: "t", xLabel: "step", series: [series], yKind: "linear", points: true, format: String },
+    "c",
+  );
+  const xs = [...svg.matchAll(/<circle cx="([\d.]+)"/g)].map((match) => Number(match[1]));
+  assert.equal(xs.length, 4);
+  assert.ok(
+    xs.every((x) => x >= 56 && x <= 512),
+    xs.join(),
+  );
+});
+
+test("axes are logarithmic where a loss falls far, and never for scores", () => {
+  const falling = (name: string): Run =>
+    parseRunLog(
+      `${logText().split("\n")[0] ?? ""}\n${[0.001, 0.1, 0.9].map((value, i) => JSON.stringify({ type: "step", step: i + 1, metrics: { [name]: value } })).join("\n")}\n`,
+    );
+  const kind = (name: string): string | undefined => chartsOf([falling(name)])[0]?.yKind;
+  for (const name of ["train_loss", "perplexity", "mse"]) assert.equal(kind(name), "log10", name);
+  for (const name of ["train_acc", "val/accuracy", "auroc", "f1", "val_precision", "mIoU", "top5", "mAP"])
+    assert.equal(kind(name), "linear", name);
+});
+
+test("forty-eight runs look different, and their colours stand out from both backgrounds", () => {
+  const looks = Array.from({ length: LOOKS }, (_, i) => `${lineClass(i)} ${dashOf(i)}`);
+  assert.equal(new Set(looks).size, 48);
+  const contrast = (a: string, b: string): number => {
+    const light = (hex: string): number => {
+      const [r = 0, g = 0, blue = 0] = [1, 3, 5].map((at) => {
+        const c = Number.parseInt(hex.slice(at, at + 2), 16) / 255;
+        return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+      });
+      return 0.2126 * r + 0.7152 * g + 0.0722 * blue;
+    };
+    const [high = 0, low = 0] = [light(a), light(b)].sort((x, y) => y - x);
+    return (high + 0.05) / (low + 0.05);
+  };
+  for (const colour of LIGHT) assert.ok(contrast(colour, "#ffffff") >= 3, `${colour} on white`);
+  for (const colour of DARK) assert.ok(contrast(colour, "#1c2024") >= 3, `${colour} on dark`);
+  const page = renderReport({
+    title: "many",
+    runs: Array.from({ length: 14 }, (_, i) => parseRunLog(logText({ name: `run ${i}` }))),
+  });
+  assert.match(page, /stroke-dasharray="7 4"/);
+});
+
+test("hyper-parameters: of one run all, of several those that differ", () => {
+  const run = (lr: number): Run =>
+    parseRunLog(logText({ name: `lr ${lr}` }).replace('"model"', `"hyperparameters":{"lr":${lr},"width":64},"model"`));
+  assert.match(renderReport({ title: "one", runs: [run(0.1)] }), /<h2>Hyper-parameters<\/h2>[^]*data-label="width"/);
+  const two = renderReport({ title: "two", runs: [run(0.1), run(0.2)] });
+  assert.match(two, /Hyper-parameters that differ[^]*data-label="lr">0\.2000</);
+  assert.doesNotMatch(two, /data-label="width"/);
 });

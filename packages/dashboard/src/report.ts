@@ -8,8 +8,11 @@ import { integer } from "./format.js";
 import { escape } from "./html.js";
 import { RUN } from "./records.js";
 import type { Run } from "./records.js";
-import { readRunLog } from "./run.js";
-import { COLOURS, STYLE } from "./style.js";
+import { distinct } from "./names.js";
+import { swatch } from "./palette.js";
+import { readRunLogs } from "./run.js";
+import { settingsTable } from "./settings.js";
+import { STYLE } from "./style.js";
 import { comparisonTable, epochTable } from "./table.js";
 
 export interface ReportOptions {
@@ -62,7 +65,7 @@ export function renderReport(options: ReportOptions): string {
   checkArguments("renderReport", { title, runs: options.runs }, { title: NAMES.title, runs: NAMES.runs });
   if (options.runs.length === 0)
     throw new ArgumentError("writeReport", "runs to have at least one entry", options.runs);
-  const runs = options.runs.map((run) => (typeof run === "string" ? readRunLog(run) : run));
+  const runs = distinct(options.runs.flatMap((run) => (typeof run === "string" ? readRunLogs(run) : [run])));
   const unit = options.unit ?? "samples";
   const charts = chartsOf(runs).map((chart, i) => renderLineChart(chart, `chart-${i}`));
   const notes = (options.notes ?? []).map((note) => `<p class="note">${escape(note)}</p>`).join("\n");
@@ -82,6 +85,7 @@ export function renderReport(options: ReportOptions): string {
 <h2>At a glance</h2>
 ${comparisonTable(runs, unit)}
 ${notes}
+${settingsTable(runs)}
 ${charts.length === 0 ? "" : `<h2>Curves</h2>\n${legend(runs)}\n<div class="charts">\n${charts.join("\n")}\n</div>`}
 ${epochTable(runs, unit)}
 <footer>Written by nbit, ${escape(new Date().toISOString().slice(0, 16).replace("T", " "))} UTC. This file needs no network.</footer>
@@ -93,7 +97,7 @@ ${epochTable(runs, unit)}
 }
 
 function legend(runs: readonly Run[]): string {
-  return `<div class="legend">${runs.map((run, i) => `<span><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</span>`).join("")}${runs.some((run) => run.skips.length > 0) ? "<span><b>✕</b> skipped step</span>" : ""}</div>`;
+  return `<div class="legend">${runs.map((run, i) => `<span>${swatch(i)}${escape(run.name)}</span>`).join("")}${runs.some((run) => run.skips.length > 0) ? "<span><b>✕</b> skipped step</span>" : ""}</div>`;
 }
 
 function subtitleOf(runs: readonly Run[]): string {

@@ -1,12 +1,11 @@
-/**
- * The page's only stylesheet. Colours are told apart by people with colour blindness, on both backgrounds (contrast ≥
- * 3:1).
- */
+import { PALETTE_STYLE } from "./palette.js";
+
+/** The page's only stylesheet. */
 export const STYLE = `
 :root { color-scheme: light dark; --page: #f7f7f5; --card: #fff; --ink: #1b1f24; --soft: #5b6470; --line: #e3e4e6; --track: #eceef0;
-  --c0: #2563c9; --c1: #c2570c; --c2: #0f8a74; --c3: #8b3fc7; --c4: #b8336a; --c5: #6b7a12; --bad: #b3261e; }
+  --bad: #b3261e; }
 @media (prefers-color-scheme: dark) { :root { --page: #14171a; --card: #1c2024; --ink: #e8eaed; --soft: #9aa4b0; --line: #30363d; --track: #2a3036;
-  --c0: #6ea8ff; --c1: #ff9d57; --c2: #3fcfb4; --c3: #c792ff; --c4: #ff7fab; --c5: #c3d34d; --bad: #ff8a80; } }
+  --bad: #ff8a80; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", sans-serif; }
 main { max-width: 1136px; margin: 0 auto; padding: 40px 24px 56px; }
@@ -26,18 +25,21 @@ td.many { white-space: normal; min-width: 16em; }
 td.many span { white-space: nowrap; }
 @media (max-width: 800px) { main { padding: 24px 16px 40px; } th, td { padding: 10px; } }
 tbody tr + tr td { border-top: 1px solid var(--line); }
-td.run { font-weight: 600; }
+td.run { font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 9em; max-width: 26em; }
 td.run small { display: block; font-weight: 400; color: var(--soft); }
+td.settings { white-space: normal; overflow-wrap: anywhere; }
 td .bar { display: block; height: 4px; margin-top: 5px; border-radius: 2px; background: var(--track); }
 td .bar i { display: block; height: 4px; border-radius: 2px; }
 .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; font-size: 13px; }
+.legend span { overflow-wrap: anywhere; }
 .legend b { color: var(--bad); font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
 figure { margin: 0; padding: 16px 16px 8px; min-width: 0; }
 figcaption p { font-size: 13px; min-height: 1.5em; }
 .plot { position: relative; margin-top: 8px; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
+svg.swatch { width: 18px; vertical-align: baseline; flex: none; }
 svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .grid line { stroke: var(--line); }
 .grid .axis, .grid .tick { stroke: var(--soft); stroke-opacity: 0.6; }
@@ -47,16 +49,27 @@ svg path.mark { stroke: var(--bad); stroke-width: 2; }
 svg circle { fill: currentColor; stroke: var(--card); stroke-width: 1.5; }
 .pointer line { stroke: var(--soft); stroke-dasharray: 3 3; }
 .tip { position: absolute; top: 6px; pointer-events: none; background: var(--card); color: var(--ink); border: 1px solid var(--line); border-radius: 8px;
-  box-shadow: 0 4px 16px rgb(0 0 0 / 0.16); padding: 7px 11px; font-size: 12px; line-height: 1.55; white-space: nowrap; font-variant-numeric: tabular-nums; z-index: 1; }
+  box-shadow: 0 4px 16px rgb(0 0 0 / 0.16); padding: 7px 11px; font-size: 12px; line-height: 1.55; max-width: 75%; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; z-index: 1; }
 .tip .x { color: var(--soft); }
 .tip .skip { color: var(--bad); white-space: normal; max-width: 230px; }
 details { margin-top: 12px; }
 summary { cursor: pointer; color: var(--soft); }
 details .card { margin-top: 12px; }
 footer { margin-top: 40px; font-size: 13px; }
-${[0, 1, 2, 3, 4, 5].map((i) => `.c${i} { color: var(--c${i}); } .b${i} { background: var(--c${i}); }`).join(" ")}
+${PALETTE_STYLE}
+@media (max-width: 640px) {
+  table.stacks, .stacks tbody, .stacks tr, .stacks td { display: block; }
+  .stacks thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .stacks tr { padding: 10px 14px; }
+  .stacks tbody tr + tr { border-top: 1px solid var(--line); }
+  .stacks tbody tr + tr td { border-top: 0; }
+  .stacks td, .stacks td:first-child { padding: 3px 0; max-width: none; min-width: 0; }
+  .stacks td:not(.run) { display: grid; grid-template-columns: minmax(8em, 45%) 1fr; gap: 0 12px; text-align: right; white-space: normal; overflow-wrap: anywhere; }
+  .stacks td::before { content: attr(data-label); color: var(--soft); font-size: 13px; text-align: left; }
+  .stacks td.run::before { content: none; }
+  .stacks td .bar { grid-column: 1 / -1; }
+  figure { padding: 14px 10px 6px; }
+  svg text { font-size: 15px; }
+}
 @media print { main { padding: 0; } figure, .card { break-inside: avoid; } }
 `.trim();
-
-/** Colours in the palette; runs beyond them start over. */
-export const COLOURS = 6;

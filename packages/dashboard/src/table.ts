@@ -6,7 +6,8 @@ import { bytes, digits, integer, percent, seconds } from "./format.js";
 import { escape } from "./html.js";
 import { RUN } from "./records.js";
 import type { Run } from "./records.js";
-import { COLOURS } from "./style.js";
+import { distinct } from "./names.js";
+import { areaClass, swatch } from "./palette.js";
 
 /** By canonical name, and by the names that earlier versions wrote into run logs. */
 const LABELS: ReadonlyMap<string, string> = new Map(
@@ -60,15 +61,14 @@ export function comparisonTable(runs: readonly Run[], unit: string): string {
   const columns = columnsOf(runs, unit);
   const head = columns.map(({ title }) => `<th scope="col">${escape(title)}</th>`).join("");
   const rows = runs.map((run, i) => {
-    const colour = i % COLOURS;
-    const name = `<td class="run"><span class="swatch b${colour}"></span>${escape(run.name)}<small>${escape(precisionOf(run))}</small></td>`;
-    const cells = columns.map(({ cells: all }) => {
+    const name = `<td class="run">${swatch(i)}${escape(run.name)}<small>${escape(precisionOf(run))}</small></td>`;
+    const cells = columns.map(({ title, cells: all }) => {
       const cell = all[i] ?? { text: "–" };
-      return `<td>${escape(cell.text)}${cell.share === undefined ? "" : bar(cell.share, colour)}</td>`;
+      return `<td data-label="${escape(title)}">${escape(cell.text)}${cell.share === undefined ? "" : bar(cell.share, i)}</td>`;
     });
     return `<tr>${name}${cells.join("")}</tr>`;
   });
-  return `<div class="card"><table><thead><tr><th scope="col">Run</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
+  return `<div class="card"><table class="stacks"><thead><tr><th scope="col">Run</th>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div>`;
 }
 
 export interface ComparisonOptions {
@@ -81,12 +81,16 @@ const NAMES: OptionNames<ComparisonOptions> = { unit: kinds.text };
  * The report's comparison as text for a terminal: one line per run, numbers right-aligned, the heading on two lines.
  *
  * @example
- * console.log(comparisonText(findRunLogs("runs").map(readRunLog), { unit: "images" }));
+ * console.log(comparisonText(findRunLogs("runs").flatMap((path) => readRunLogs(path)), { unit: "images" }));
  */
 export function comparisonText(runs: readonly Run[], options: ComparisonOptions = {}): string {
   atMost("comparisonText", arguments, 2);
   checkArguments("comparisonText", { runs }, { runs: kinds.listOf(RUN) });
   checkOptions("comparisonText", options, NAMES);
+  return textOf(distinct(runs), options);
+}
+
+function textOf(runs: readonly Run[], options: ComparisonOptions): string {
   const columns = columnsOf(runs, options.unit ?? "samples");
   const heads = columns.map(({ title }) => breakTitle(title));
   const grid = [
@@ -110,21 +114,24 @@ function breakTitle(title: string): [string, string] {
 
 /** Everything that each epoch left behind. */
 export function epochTable(runs: readonly Run[], unit: string): string {
+  const titles = ["Epoch", "Step", "Training time", `${escape(capital(unit))} per second`];
   const rows = runs.flatMap((run, i) =>
     run.epochs.map((e) => {
       const metrics = Object.entries(e.metrics)
         .map(([name, value]) => `<span>${escape(name)} ${digits(value, 4)}</span>`)
         .join(", ");
       const rate = e.trainingSeconds > 0 ? integer(e.samples / e.trainingSeconds) : "–";
-      return `<tr><td><span class="swatch b${i % COLOURS}"></span>${escape(run.name)}</td><td>${e.epoch + 1}</td><td>${integer(e.step)}</td><td>${seconds(e.trainingSeconds)}</td><td>${rate}</td><td class="many">${metrics}</td></tr>`;
+      const cells = [String(e.epoch + 1), integer(e.step), seconds(e.trainingSeconds), rate];
+      return `<tr><td class="run">${swatch(i)}${escape(run.name)}</td>${cells.map((cell, c) => `<td data-label="${titles[c] ?? ""}">${cell}</td>`).join("")}<td class="many" data-label="Metrics">${metrics}</td></tr>`;
     }),
   );
   if (rows.length === 0) return "";
-  return `<details><summary>Epoch by epoch</summary><div class="card"><table><thead><tr><th scope="col">Run</th><th scope="col">Epoch</th><th scope="col">Step</th><th scope="col">Training time</th><th scope="col">${escape(capital(unit))} per second</th><th scope="col">Metrics</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
+  const head = ["Run", ...titles, "Metrics"].map((title) => `<th scope="col">${title}</th>`).join("");
+  return `<details><summary>Epoch by epoch</summary><div class="card"><table class="stacks"><thead><tr>${head}</tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;
 }
 
-function bar(share: number, colour: number): string {
-  return `<span class="bar"><i class="b${colour}" style="width:${Math.round(100 * Math.min(1, share))}%"></i></span>`;
+function bar(share: number, run: number): string {
+  return `<span class="bar"><i class="${areaClass(run)}" style="width:${Math.round(100 * Math.min(1, share))}%"></i></span>`;
 }
 
 function capital(text: string): string {

@@ -89,6 +89,7 @@ function checkActivations(
 const BARE = {
   enableCheckpointing: false,
   logger: false,
+  runLog: false,
   enableProgressBar: false,
   logEveryNSteps: 0,
   enableModelSummary: false,

@@ -251,6 +251,12 @@ export const ROWS = {
     values: "false: no metrics.csv; on a command line also CSVLogger, ./own.ts#Own, …",
     summary: "where metrics go",
   }),
+  runLog: option(onOff, {
+    defaultWords: "true where a logger has a folder",
+    flag: SWITCH,
+    values: "false: no run.jsonl",
+    summary: "keep the log that nbit report draws",
+  }),
   callbacks: option(elsewhere, {
     default: [],
     defaultWords: "none",

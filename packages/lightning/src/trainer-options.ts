@@ -151,6 +151,12 @@ export interface TrainerOptions {
   readonly logEveryNSteps?: number;
   /** True (default): a CSV logger under `defaultRootDir`. */
   readonly logger?: boolean | Logger | readonly Logger[];
+  /**
+   * Keep the log of each fit that `nbit report` draws, `run.jsonl` in the first logger's folder: a `RunLog`, added when
+   * there is none. Default: true where a logger has a folder. With `true` itself the log is in `defaultRootDir` where none
+   * has.
+   */
+  readonly runLog?: boolean;
   /** Run at the hooks of training, in this order; ModelCheckpoint always last. */
   readonly callbacks?: Callback | readonly Callback[];
   /** Add a ModelCheckpoint when there is none. Default true. */

@@ -7,6 +7,7 @@ import { explain } from "./explain.js";
 import { helpOn } from "./help.js";
 import { init } from "./init.js";
 import { run } from "./launch.js";
+import { report } from "./report.js";
 import { runCommands } from "./run.js";
 import { setup } from "./setup.js";
 import { tune } from "./tune.js";
@@ -14,7 +15,21 @@ import { version } from "./version.js";
 import { xla } from "./xla.js";
 
 const completion = completionOf(() => [...commands.values()]);
-const others = [init, ...runCommands, tune, explain, run, consolidate, xla, doctor, setup, clean, completion, version];
+const others = [
+  init,
+  ...runCommands,
+  tune,
+  report,
+  explain,
+  run,
+  consolidate,
+  xla,
+  doctor,
+  setup,
+  clean,
+  completion,
+  version,
+];
 /** What is run when there is no command. */
 export const help = helpOn(others);
 

@@ -1,5 +1,6 @@
 import { escape, json } from "../html.js";
 import { integer } from "../format.js";
+import { dashOf, lineClass } from "../palette.js";
 import { linearScale, log10Scale, log2Scale, niceLinear } from "./scale.js";
 import type { Scale, ScaleKind } from "./scale.js";
 import { thin } from "./series.js";
@@ -47,8 +48,13 @@ export function renderLineChart(chart: LineChart, id: string): string {
 }
 
 function xScale(series: readonly Series[]): Scale {
-  const all = series.flatMap((s) => [s.x[0], s.x.at(-1)]).filter((v) => v !== undefined);
-  const [min, max] = [Math.min(...all), Math.max(...all)];
+  let [min, max] = [Infinity, -Infinity];
+  for (const { x, marks = [] } of series)
+    for (const value of [...x, ...marks.map((mark) => mark.x)]) {
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+    }
+  if (min > max) [min, max] = [0, 1];
   // Steps begin at 0, unless these begin late.
   return linearScale(min > 0 && min < max * 0.2 ? 0 : min, max, LEFT, WIDTH - RIGHT, 6);
 }
@@ -91,9 +97,11 @@ function grid(x: Scale, y: Scale, xLabel: string): string {
 
 function curve(series: Series, x: Scale, y: Scale, chart: LineChart, width: number): string {
   const { raw, marks = [] } = series;
-  const out = [`<g class="c${series.colour}">`];
+  const dash = dashOf(series.colour);
+  const dashed = dash === "" ? "" : ` stroke-dasharray="${dash}"`;
+  const out = [`<g class="${lineClass(series.colour)}">`];
   if (raw !== undefined) out.push(`<path class="raw" d="${path(series.x, raw, x, y, false)}"/>`);
-  out.push(`<path stroke-width="${width}" d="${path(series.x, series.y, x, y, chart.stepped === true)}"/>`);
+  out.push(`<path stroke-width="${width}"${dashed} d="${path(series.x, series.y, x, y, chart.stepped === true)}"/>`);
   if (chart.points === true || series.x.length === 1) {
     series.x.forEach((value, i) => {
       const at = series.y[i] ?? Number.NaN;
@@ -154,7 +162,7 @@ function pointerData(chart: LineChart, series: readonly Series[], x: Scale, y: S
     stepped: chart.stepped === true,
     series: series.map((s) => ({
       name: s.name,
-      colour: s.colour,
+      line: lineClass(s.colour),
       x: s.x,
       label: s.x.map((value) => integer(value)),
       at: s.x.map((value, i) => {

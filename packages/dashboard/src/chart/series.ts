@@ -1,7 +1,7 @@
 /** A curve: x ascending, both lists of one length. NaN and infinite values are gaps. */
 export interface Series {
   readonly name: string;
-  /** Index into the palette. */
+  /** Index of its run, by which it is drawn. */
   readonly colour: number;
   readonly x: readonly number[];
   readonly y: readonly number[];

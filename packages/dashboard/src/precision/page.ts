@@ -129,6 +129,9 @@ function key(data: StepPrecisionData): string {
   return `<div class="key">${swatches}<span><i class="seam"></i>cast</span><span><i class="zone"></i>${escape(data.compute)} holds it</span><span><i class="weak"></i>with fewer digits</span><span><i class="out"></i>lost or overflows</span></div>`;
 }
 
+/** Rows from one axis to the next. */
+const AXIS_EVERY = 10;
+
 /** The picture: one row per module. */
 function map(data: StepPrecisionData, limits: Limits): string {
   const rows = data.modules.filter((m) => m.operators.length > 0 || hasRows(data, m));
@@ -147,13 +150,20 @@ function map(data: StepPrecisionData, limits: Limits): string {
     working.map(gradientsOf).filter((r) => r !== null),
     limits,
   );
-  const body = rows.map((m) => row(m, longest, activationAxis, gradientAxis)).join("\n");
+  const axes = `<td></td><td>Full width: ${seconds(longest)}</td><td>${axisLabels(activationAxis)}</td><td>${axisLabels(gradientAxis)}</td>`;
+  const body = rows
+    .map((m, i) => {
+      // Every screenful has its axis: the foot of a long table is out of sight.
+      const repeated = i > 0 && i % AXIS_EVERY === 0 ? `<tr class="axes">${axes}</tr>\n` : "";
+      return repeated + row(m, longest, activationAxis, gradientAxis);
+    })
+    .join("\n");
   return `<div class="card"><table class="map">
 <thead><tr><th scope="col">Module</th><th scope="col">Time, forward and backward</th><th scope="col">Activations</th><th scope="col">Gradients${data.lossScale === 1 ? "" : ` × ${integer(data.lossScale)}`}</th></tr></thead>
 <tbody>
 ${body}
 </tbody>
-<tfoot><tr><td></td><td>Full width: ${seconds(longest)}</td><td>${axisLabels(activationAxis)}</td><td>${axisLabels(gradientAxis)}</td></tr></tfoot>
+<tfoot><tr>${axes}</tr></tfoot>
 </table></div>`;
 }
 

@@ -3,8 +3,8 @@
  * without colour.
  */
 export const PRECISION_STYLE = `
-:root { --f8: #8b3fc7; --f16: #c2570c; --b16: #0f8a74; --f32: #2563c9; --f64: #1b3a78; --none: #a8b0ba; --cast: #b8336a; --zone: #e9eef6; --weak: #d3dae4; }
-@media (prefers-color-scheme: dark) { :root { --f8: #c792ff; --f16: #ff9d57; --b16: #3fcfb4; --f32: #6ea8ff; --f64: #a9c2ff; --none: #66707c; --cast: #ff7fab; --zone: #25303f; --weak: #38424f; } }
+:root { --f8: #8b3fc7; --f16: #c2570c; --b16: #0f8a74; --f32: #2563c9; --f64: #1b3a78; --none: #a8b0ba; --cast: #b8336a; --zone: #eceef0; --weak: #d5d8dd; --fits: #59616b; --fewer: #98a0aa; }
+@media (prefers-color-scheme: dark) { :root { --f8: #c792ff; --f16: #ff9d57; --b16: #3fcfb4; --f32: #6ea8ff; --f64: #a9c2ff; --none: #66707c; --cast: #ff7fab; --zone: #262b31; --weak: #3a4149; --fits: #c3c9d0; --fewer: #87909b; } }
 .d-float8_e4m3fn, .d-float8_e5m2 { --d: var(--f8); } .d-float16 { --d: var(--f16); } .d-bfloat16 { --d: var(--b16); } .d-float32 { --d: var(--f32); } .d-float64 { --d: var(--f64); } .d-other { --d: var(--none); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(200px, 1fr)); gap: 12px; margin-top: 24px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 14px 18px 16px; }
@@ -34,11 +34,11 @@ export const PRECISION_STYLE = `
 .numbers { width: 270px; }
 .strip { width: 250px; height: 34px; }
 .strip .zone { fill: var(--zone); } .strip .weak { fill: var(--weak); } .strip line { stroke: var(--line); }
-svg.strip path { stroke: none; } .strip .in { fill: var(--c0); } .strip .sub { fill: var(--c1); } .strip .out { fill: var(--bad); }
+svg.strip path { stroke: none; } .strip .in { fill: var(--fits); } .strip .sub { fill: var(--fewer); } .strip .out { fill: var(--bad); }
 .axis { width: 250px; height: 29px; }
 .axis .edge { fill: var(--bad); font-weight: 600; font-size: 12px; }
 .numbers .bad, .numbers .meh { display: block; font-size: 11px; } .numbers .bad { color: var(--bad); font-weight: 600; } .numbers .meh, .none { color: var(--soft); }
-.map tfoot td { border-top: 1px solid var(--line); padding-top: 6px; padding-bottom: 4px; color: var(--soft); font-size: 12px; }
+.map tr.axes td, .map tfoot td { border-top: 1px solid var(--line); padding-top: 6px; padding-bottom: 4px; color: var(--soft); font-size: 12px; }
 .ops td, .ops th { padding: 6px 14px; } .ops td:nth-child(-n+4), .ops th:nth-child(-n+4) { text-align: left; } .ops i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; background: var(--d); margin-right: 7px; }
 .ops tr.first td { border-top: 1px solid var(--soft); }
 @media print { .flow, .numbers { width: auto; } }

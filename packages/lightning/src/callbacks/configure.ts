@@ -8,6 +8,7 @@ import { Callback } from "./callback.js";
 import { Checkpoint } from "./checkpoint.js";
 import { ModelSummary } from "./model-summary.js";
 import { ProgressBar } from "./progress-bar.js";
+import { defaultRunLog, RunLog } from "./run-log.js";
 import { Timer } from "./timer.js";
 
 /**
@@ -30,10 +31,16 @@ export function configureCallbacks(options: ResolvedOptions): readonly Callback[
       enabled: options.fastDevRun === false,
       make: () => new ModelCheckpoint(),
     },
+    {
+      option: "runLog",
+      type: RunLog,
+      enabled: options.fastDevRun === false,
+      make: () => defaultRunLog({ asked: options.runLog === true, announces: options.enableProgressBar }),
+    },
   ] as const) {
     const given = callbacks.find((callback) => callback instanceof type);
-    const wanted = options[option];
-    if (given !== undefined && !wanted) throw contradiction(option, given.constructor.name);
+    const wanted = options[option] ?? options.logger !== false;
+    if (given !== undefined && options[option] === false) throw contradiction(option, given.constructor.name);
     if (given === undefined && wanted && enabled) callbacks.push(make());
   }
   if (options.maxTime !== undefined) callbacks.push(new Timer({ duration: options.maxTime }));

@@ -1,5 +1,5 @@
-import { join } from "node:path";
-import { atMost, checkOptions, kinds, type OptionNames, resetPeakMemory } from "@nbit/torch";
+import { dirname, join, relative } from "node:path";
+import { atMost, checkOptions, kinds, type OptionNames, plainText, resetPeakMemory } from "@nbit/torch";
 import {
   anyNumber,
   count,
@@ -16,16 +16,17 @@ import { checkLines, JsonLines } from "../loggers/json-lines.js";
 import type { LightningModule } from "../module.js";
 import { overflowInWords } from "../ranks/overflows.js";
 import type { TrainerView } from "../trainer-view.js";
-import type { Batch, StepResult } from "../types.js";
+import type { Batch, StepResult, TrainerFn } from "../types.js";
 import { lengthOf } from "../ui/batch.js";
 import { Callback } from "./callback.js";
 import { RunClock } from "./run-clock.js";
-import { memoryNow, runRecord, stepMetrics } from "./run-log-records.js";
+import { learningRates, memoryNow, runRecord, stepMetrics } from "./run-log-records.js";
+import { SystemSampler } from "./run-log-system.js";
 
 export interface RunLogOptions {
   /** The file. Default `run.jsonl` in the first logger's folder, or in the Trainer's `defaultRootDir`. */
   readonly path?: string;
-  /** Name in reports. Default: the precision. */
+  /** Name in reports. Default: that of the folder. */
   readonly name?: string;
   /** Optimizer steps from one record to the next. Default: the Trainer's `logEveryNSteps`. */
   readonly everyNSteps?: number;
@@ -45,36 +46,66 @@ const STATE = fieldsOf({
 });
 type RunLogState = TypeOf<typeof STATE>;
 
-/** With which every log begins. */
+/** With which every log begins, and every run in it. */
 const BEGIN = '{"type":"run"';
+/** What follows a checkpoint belongs to what it stands for. */
+const SAVED = '{"type":"checkpoint"';
+
+export interface DefaultRunLog {
+  /** `runLog: true`: where no logger has a folder, the log is in `defaultRootDir`. */
+  readonly asked: boolean;
+  /** Say at the end of a fit where the log is. */
+  readonly announces: boolean;
+}
+/** The log that a Trainer keeps by itself: of fits, and of what follows them. */
+export let defaultRunLog: (how: DefaultRunLog) => RunLog;
+/** Tell a log of a checkpoint that is complete. */
+export let noteCheckpoint: (log: RunLog, trainer: TrainerView, path: string) => void;
 
 /**
- * Writes what a report needs to a file of JSON lines: metrics per step, loss scale, skipped steps, precision, times,
- * memory.
+ * Writes what happened to a file of JSON lines, of which reports are drawn: `nbit report`. A Trainer with a logger adds
+ * one by itself, unless `runLog: false`.
  *
  * | record | when |
  * |---|---|
- * | `run` | once, first: name, precision, model, device, start |
- * | `step` | every `everyNSteps` optimizer steps: metrics, loss scale |
+ * | `run` | each fit, first: name, precision, model, device, hyper-parameters, versions, command line, machine |
+ * | `step` | every `everyNSteps` optimizer steps: metrics, loss scale, learning rates |
  * | `scale` | the loss scale changed |
  * | `skip` | a step was skipped: which parameters had gradients that were not finite, of which ranks (`where`: in words) |
  * | `epoch` | a training epoch ended: seconds without validation, batches, samples, metrics, memory |
  * | `eval` | a validation or test run ended: seconds, metrics |
- * | `end` | the run ended: how, after how long |
+ * | `system` | every ten seconds: processor, memory of process and device |
+ * | `checkpoint` | one was saved: where |
+ * | `end` | the fit ended: how, after how long |
  *
- * The peak of tensor memory (`resetPeakMemory`) starts anew when the log does.
+ * Each fit is a run of its own in the file. The peak of tensor memory (`resetPeakMemory`) starts anew when one begins.
  *
  * On CPU `scale` and `skip` are seen in the step in which they happen. Elsewhere asking would wait for the device in
  * every step, so they are seen at the next `step` record. Lines are written every second, at ends of epochs, and when
- * the process exits.
+ * the process exits; at most a thousand wait.
  *
  * A checkpoint knows how far the log was: a run that goes on from it into the same file drops the lines that came
- * later, and writes them again.
+ * later, and writes them again, unless another run has begun there since.
+ *
+ * Of a command line and of hyper-parameters, values under names like `apiKey`, `token` or `password` are left out.
  *
  * @throws {ArgumentError} `RunLog: expected everyNSteps to be a whole number ≥ 1. Received: 0.`
  */
 export class RunLog extends Callback {
+  static {
+    defaultRunLog = (how) => {
+      const log = new RunLog();
+      log.#byDefault = how;
+      return log;
+    };
+    noteCheckpoint = (log, trainer, path) => {
+      log.#saved(trainer, path);
+    };
+  }
+
   readonly #options: RunLogOptions;
+  /** The Trainer added it: where nothing was trained there is nothing to log. Null: it is the user's. */
+  #byDefault: DefaultRunLog | null = null;
   #file: JsonLines | null = null;
   #path: string | null = null;
   #header: object | null = null;
@@ -86,6 +117,8 @@ export class RunLog extends Callback {
   /** The state of the log before it said that the run has ended: one that goes on from there ends later. */
   #ended: Record<string, unknown> | null = null;
   readonly #clock = new RunClock();
+  readonly #system = new SystemSampler();
+  /** 0: never. */
   #every = 1;
   #immediate = false;
 
@@ -116,28 +149,41 @@ export class RunLog extends Callback {
     return this.#options.path === undefined ? "RunLog" : `RunLog(${this.#options.path})`;
   }
 
-  override setup(trainer: TrainerView, module: LightningModule): void {
+  override setup(trainer: TrainerView, module: LightningModule, stage: TrainerFn): void {
     if (!trainer.isGlobalZero) return;
-    this.#path = this.#options.path ?? join(trainer.logger?.logDir ?? trainer.defaultRootDir, "run.jsonl");
+    const begins = stage === "fit";
+    if (this.#byDefault !== null && !begins && this.#header === null) return;
+    if (begins || this.#path === null) this.#path = this.#place(trainer);
+    if (this.#path === null) return;
     checkLines(this.#path, BEGIN); // before any work
     this.#every = this.#options.everyNSteps ?? trainer.logEveryNSteps;
     this.#immediate = trainer.rootDevice.type === "cpu";
     this.#from = null;
     this.#ended = null;
-    if (this.#header !== null) return;
+    if (!begins && this.#header !== null) return;
     this.#clock.start();
     resetPeakMemory();
-    this.#header = runRecord(trainer, module, this.#options.name);
+    this.#header = runRecord(trainer, module, { name: this.#options.name, path: this.#path });
+    this.#headerWritten = false;
+    this.#lastScale = null;
+    this.#evaluationNames.clear();
+  }
+
+  #place(trainer: TrainerView): string | null {
+    if (this.#options.path !== undefined) return this.#options.path;
+    const folder = trainer.loggers.map(({ logDir }) => logDir).find((dir) => dir !== null);
+    if (folder === undefined && this.#byDefault?.asked === false) return null;
+    return join(folder ?? trainer.defaultRootDir, "run.jsonl");
   }
 
   /** Open the file, once it is known from where the run goes on. */
-  #open(): void {
+  #open(trainer: TrainerView): void {
     if (this.#path === null || this.#file !== null) return;
     const from = this.#from;
     this.#from = null;
-    this.#file = new JsonLines(this.#path, BEGIN, from);
+    this.#file = new JsonLines(this.#path, BEGIN, from, { keeps: SAVED, others: BEGIN });
     if (from !== null && this.#file.continued) this.#goOn(from);
-    else if (!this.#headerWritten) this.#file.add(this.#header ?? {});
+    else if (!this.#headerWritten) this.#file.add({ ...this.#header, resumedFrom: trainer.ckptPath });
     this.#headerWritten = true;
   }
 
@@ -172,13 +218,14 @@ export class RunLog extends Callback {
   }
 
   override onTrainStart(trainer: TrainerView): void {
-    this.#open();
+    this.#open(trainer);
+    this.#system.start();
     this.#lastStep = trainer.globalStep;
     this.#lastSkipped = trainer.skippedSteps;
   }
 
-  override onPredictStart(): void {
-    this.#open();
+  override onPredictStart(trainer: TrainerView): void {
+    this.#open(trainer);
   }
 
   override onTrainEpochStart(): void {
@@ -193,9 +240,11 @@ export class RunLog extends Callback {
     this.#batches++;
     this.#samples += lengthOf(batch) ?? 0;
     const step = trainer.globalStep;
+    const system = this.#system.sample(trainer.rootDevice);
+    if (system !== null) file.add({ type: "system", step, seconds: this.#clock.seconds, ...system });
     if (step === this.#lastStep) return;
     this.#lastStep = step;
-    const due = step % this.#every === 0 || step === 1;
+    const due = this.#every > 0 && (step % this.#every === 0 || step === 1);
     if (!due && !this.#immediate) return;
 
     this.#scaling(file, trainer, step);
@@ -207,6 +256,7 @@ export class RunLog extends Callback {
         seconds: this.#clock.seconds,
         metrics: stepMetrics(trainer.callbackMetrics, this.#evaluationNames),
         lossScale: trainer.lossScale,
+        learningRates: learningRates(trainer.optimizers),
         skippedSteps: this.#lastSkipped,
       });
   }
@@ -268,7 +318,7 @@ export class RunLog extends Callback {
   }
 
   #startEvaluation(trainer: TrainerView): void {
-    this.#open();
+    this.#open(trainer);
     this.#clock.startEvaluation();
     this.#namesBefore = new Set(Object.keys(trainer.callbackMetrics));
   }
@@ -293,14 +343,21 @@ export class RunLog extends Callback {
   }
 
   override onFitEnd(trainer: TrainerView): void {
-    this.#open(); // nothing was left to train
+    this.#open(trainer); // where nothing was left to train
     this.#end(trainer, "success");
+    this.#announce();
   }
 
   override onException(trainer: TrainerView, _module: LightningModule, error: unknown): void {
-    this.#open();
+    if (this.#file === null && this.#byDefault !== null && !this.#headerWritten) return; // it failed before it began
+    this.#open(trainer);
     this.#end(trainer, error instanceof InterruptError ? "interrupted" : "failed");
     this.#close();
+  }
+
+  #saved(trainer: TrainerView, path: string): void {
+    const { globalStep: step, currentEpoch: epoch } = trainer;
+    this.#file?.add({ type: "checkpoint", step, epoch, seconds: this.#clock.seconds, path });
   }
 
   #end(trainer: TrainerView, status: "success" | "failed" | "interrupted"): void {
@@ -319,9 +376,21 @@ export class RunLog extends Callback {
     this.#close();
   }
 
+  #announce(): void {
+    if (this.#byDefault?.announces !== true || this.#path === null) return;
+    const [file, folder] = [near(this.#path), near(dirname(this.#path))];
+    process.stderr.write(`${plainText(`Run log: ${file} (nbit report ${folder})`)}\n`);
+  }
+
   #close(): void {
     if (this.#file !== null) this.#closedAt = this.stateDict();
     this.#file?.close();
     this.#file = null;
   }
+}
+
+/** As one would type it here. */
+function near(path: string): string {
+  const from = relative(process.cwd(), path);
+  return from.startsWith("..") ? path : from || ".";
 }

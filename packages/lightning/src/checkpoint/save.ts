@@ -1,4 +1,5 @@
 import { scope, type DType } from "@nbit/torch";
+import { noteCheckpoint, RunLog } from "../callbacks/run-log.js";
 import type { Run } from "../run.js";
 import type { Checkpoint } from "./format.js";
 import { saveSharded } from "./sharded.js";
@@ -35,4 +36,5 @@ export function saveRun(run: Run, { path, weightsOnly, dtype, metadata = {}, sto
   const temporary = validation?.temporaryDtype ?? null;
   if (temporary === null) write();
   else temporary.suspended(write);
+  for (const callback of run.callbacks) if (callback instanceof RunLog) noteCheckpoint(callback, run.trainer, path);
 }

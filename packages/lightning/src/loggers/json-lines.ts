@@ -4,6 +4,20 @@ import { atExit, checkLog, LogFile } from "./log-file.js";
 import { beginsAt, LogDigest } from "./position.js";
 import type { LogPosition } from "./position.js";
 
+export interface JsonLinesOptions {
+  /** How long lines may wait in memory while others follow. Default 1. */
+  readonly maxSeconds?: number;
+  /** Whose log it is, for messages. */
+  readonly fn?: string;
+  /** With which other logs in the file begin: behind one there is nothing to cut back. Default: there are none. */
+  readonly others?: string;
+  /** Lines that begin so stay where they follow the place to go on from: they belong to what is before them. */
+  readonly keeps?: string;
+}
+
+/** Lines that may wait in memory, however fast they come. */
+const MOST_PENDING = 1000;
+
 /**
  * A file of one JSON value per line, appended in batches. A line torn by a crash is cut off when the file is opened
  * again.
@@ -24,19 +38,22 @@ export class JsonLines {
 
   /**
    * @param begin - With which every such file begins.
-   * @param from - Go on from there: lines that came later are dropped, if this is the log that it knows.
-   * @param maxSeconds - How long lines may wait in memory while others follow.
-   * @param fn - Whose log it is, for messages.
+   * @param from - Go on from there: lines that came later are dropped, if this is the log that it knows, and no other
+   * has begun in the file since.
    */
-  constructor(path: string, begin = "{", from: LogPosition | null = null, maxSeconds = 1, fn = "RunLog") {
+  constructor(path: string, begin = "{", from: LogPosition | null = null, options: JsonLinesOptions = {}) {
+    const { maxSeconds = 1, fn = "RunLog", keeps, others } = options;
     this.path = path;
     this.#maxSeconds = maxSeconds;
     this.#file = new LogFile(fn, path, (content) => isLog(content, begin));
     const content = withFile(fn, "read", path, () => readFileSync(path));
     const complete = content.toString("utf8", 0, content.lastIndexOf(0x0a) + 1);
     const all = complete === "" ? [] : complete.slice(0, -1).split("\n");
-    this.continued = from !== null && beginsAt(from, all);
-    const lines = from !== null && this.continued ? all.slice(0, from.lines) : all;
+    const begins = (line: string): boolean => others !== undefined && line.startsWith(others);
+    this.continued = from !== null && beginsAt(from, all) && !all.slice(Math.max(1, from.lines)).some(begins);
+    let kept = from !== null && this.continued ? from.lines : all.length;
+    while (keeps !== undefined && all[kept]?.startsWith(keeps) === true) kept++;
+    const lines = all.slice(0, kept);
     for (const line of lines) this.#digest.add(line);
     const bytes = lines.reduce((sum, line) => sum + Buffer.byteLength(line) + 1, 0);
     if (bytes < content.length) this.#file.cut(bytes);
@@ -51,7 +68,8 @@ export class JsonLines {
   addLine(line: string): void {
     this.#pending.push(line);
     this.#digest.add(line);
-    if (performance.now() - this.#lastFlush >= this.#maxSeconds * 1000) this.flush();
+    if (this.#pending.length >= MOST_PENDING || performance.now() - this.#lastFlush >= this.#maxSeconds * 1000)
+      this.flush();
   }
 
   /** Make every line durable, and say where that is. */

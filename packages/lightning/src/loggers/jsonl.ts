@@ -135,7 +135,7 @@ export class JSONLLogger extends Logger {
   }
 
   #open(from: LogPosition | null): JsonLines {
-    return (this.#file = new JsonLines(this.#path, BEGIN, from, this.#maxSeconds, "JSONLLogger"));
+    return (this.#file = new JsonLines(this.#path, BEGIN, from, { maxSeconds: this.#maxSeconds, fn: "JSONLLogger" }));
   }
 
   override logHyperparams(params: Readonly<Record<string, unknown>>): void {
