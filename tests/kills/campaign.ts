@@ -16,9 +16,16 @@ import { random } from "../helpers/plan-random.js";
 
 const PROGRAM = fileURLToPath(new URL("./program.js", import.meta.url));
 const PRECISIONS = [32, 16, "bf16-true"] as const;
-const SIGNALS = ["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"] as const;
+const SIGNALS = ["SIGKILL", "SIGKILL", "SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"] as const;
 type Signal = (typeof SIGNALS)[number];
-const EXITS: Readonly<Record<Signal, number | null>> = { SIGKILL: null, SIGTERM: 143, SIGINT: 130, SIGHUP: 129 };
+const EXITS: Readonly<Record<Signal, number | null>> = {
+  SIGKILL: null,
+  SIGTERM: 143,
+  SIGINT: 130,
+  SIGHUP: 129,
+  SIGUSR1: 138,
+};
+const SAVED = ["saved at once", "saved by a thread"];
 /** In a row, before a fit may come to its end. */
 const MOST_KILLS = 9;
 
@@ -171,7 +178,7 @@ async function undisturbed(root: string, precision: (typeof PRECISIONS)[number])
   const folder = join(root, `whole-${precision}`);
   mkdirSync(folder);
   const began = performance.now();
-  const { result, stderr } = await run({ folder, precision, checkpoint: null, kill: null }, null);
+  const { result, stderr } = await run({ folder, precision, async: false, checkpoint: null, kill: null }, null);
   if (result === null) throw new Error(`the undisturbed fit failed: ${stderr}`);
   return { ...traces(folder, result, new Set(), []), moments: result.moments, ms: performance.now() - began };
 }
@@ -185,6 +192,7 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
   while (done < kills) {
     const draw = random(seed + fits);
     const precision = PRECISIONS[draw(PRECISIONS.length)] as (typeof PRECISIONS)[number];
+    const async = draw(2) === 0;
     let reference = references.get(precision);
     if (reference === undefined) references.set(precision, (reference = await undisturbed(root, precision)));
     const folder = join(root, `fit-${fits}`);
@@ -192,7 +200,9 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
     const resumedFrom = new Set<string>();
     const story: string[] = [];
     const fail = (what: string): void =>
-      void failures.push(`--seed ${seed + fits} --kills 1, precision ${precision}: ${story.join(", ")}: ${what}`);
+      void failures.push(
+        `--seed ${seed + fits} --kills 1, precision ${precision}, ${SAVED[Number(async)]}: ${story.join(", ")}: ${what}`,
+      );
     for (let n = 0; ; n++) {
       const checkpoint = newest(folder);
       if (checkpoint !== null) resumedFrom.add(checkpoint);
@@ -203,7 +213,10 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
       const at = 1 + draw(Math.ceil(reference.moments / 3));
       const delay = draw(Math.ceil(reference.ms / 3));
       const kill = n < MOST_KILLS ? { at: fromOutside ? 0 : at, signal, torn: draw(2) === 0 } : null;
-      const ended = await run({ folder, precision, checkpoint, kill }, fromOutside && kill !== null ? delay : null);
+      const ended = await run(
+        { folder, precision, async, checkpoint, kill },
+        fromOutside && kill !== null ? delay : null,
+      );
       if (ended.result !== null && ended.status === 0) {
         const found = differences(traces(folder, ended.result, resumedFrom, reference.files), reference);
         if (found.length > 0) fail(found.join("; "));
@@ -219,7 +232,9 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
         break;
       }
     }
-    say(`fit ${fits} (seed ${seed + fits}, precision ${precision}): ${story.length} kills: ${story.join(", ")}`);
+    say(
+      `fit ${fits} (seed ${seed + fits}, precision ${precision}, ${SAVED[Number(async)]}): ${story.length} kills: ${story.join(", ")}`,
+    );
     rmSync(folder, { recursive: true, force: true });
     fits++;
   }

@@ -7,6 +7,7 @@ import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import {
+  AsyncCheckpointIO,
   Callback,
   CSVLogger,
   InterruptError,
@@ -36,6 +37,8 @@ import { digestOf } from "../helpers/digest.js";
 export interface Task {
   readonly folder: string;
   readonly precision: PrecisionInput;
+  /** Checkpoints are written by a thread, while training goes on. */
+  readonly async: boolean;
   /** The checkpoint to go on from. */
   readonly checkpoint: string | null;
   /**
@@ -195,6 +198,7 @@ const trainer = new Trainer({
   enableProgressBar: false,
   enableModelSummary: false,
   defaultRootDir: task.folder,
+  ...(task.async ? { plugins: new AsyncCheckpointIO() } : {}),
   logger: new CSVLogger(task.folder, { name: "log", version: 0, flushLogsEveryNSteps: 3 }),
   callbacks: [
     new Moments(),

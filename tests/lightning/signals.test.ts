@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { test } from "node:test";
@@ -8,10 +9,10 @@ import type { TrainerOptions } from "@nbit/lightning";
 import { nn, ones, optim, seedEverything } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
-import { SILENT } from "../helpers/training.js";
+import { SILENT, warningsOf } from "../helpers/training.js";
 
 const folder = temporaryFolder("signals");
-const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGUSR1: 138 } as const;
 type Signal = keyof typeof SIGNALS;
 
 class Line extends LightningModule {
@@ -122,7 +123,7 @@ test("a signal at any point of training ends the run with a checkpoint that resu
   let n = 0;
   for (const [hook, nth] of MOMENTS) {
     for (const wait of [false, true]) {
-      const signal = (Object.keys(SIGNALS) as Signal[])[n++ % 3] as Signal;
+      const signal = (Object.keys(SIGNALS) as Signal[])[n++ % 4] as Signal;
       const name = `${hook}-${nth}-${wait}`;
       const first = start(name, [sender(hook, signal, nth, wait)]);
       const error = await interruption(first.fit());
@@ -217,4 +218,101 @@ test("a checkpoint that cannot be written does not keep the run from ending in o
   assert.match(error.message, /^fit: interrupted after 2 steps\. Its checkpoint could not be written: no room$/);
   assert.ok(error.cause instanceof Error);
   assert.deepEqual(seen, [error]);
+});
+
+/** A program in the place of Slurm's, which notes how it was called. */
+function fakeScontrol(name: string, status: number): { readonly bin: string; readonly calls: () => string } {
+  const bin = join(folder, name);
+  mkdirSync(bin);
+  const log = join(bin, "calls");
+  writeFileSync(join(bin, "scontrol"), `#!/bin/sh\necho "$@" >> "${log}"\necho refused >&2\nexit ${status}\n`);
+  chmodSync(join(bin, "scontrol"), 0o755);
+  return { bin, calls: () => (existsSync(log) ? readFileSync(log, "utf8").trim() : "") };
+}
+
+/** Variables of the process while something runs. */
+async function within<T>(variables: Readonly<Record<string, string>>, run: () => Promise<T>): Promise<T> {
+  const before = Object.keys(variables).map((name) => [name, process.env[name]] as const);
+  Object.assign(process.env, variables);
+  try {
+    return await run();
+  } finally {
+    for (const [name, value] of before)
+      if (value === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = value;
+  }
+}
+
+test("SIGUSR1 in a job of Slurm has its checkpoint written and queues it again", async () => {
+  const { bin, calls } = fakeScontrol("queue", 0);
+  const job = { PATH: `${bin}:${process.env["PATH"] ?? ""}`, SLURM_JOB_ID: "4711", SLURM_JOB_NAME: "train" };
+  const first = start("queued", [sender("onValidationBatchEnd", "SIGUSR1", 3, true)]);
+  const error = await within(job, () => interruption(first.fit()));
+  assert.deepEqual([error.exitCode, calls()], [138, "requeue 4711"]);
+  assert.ok(existsSync(error.checkpointPath ?? ""), error.message);
+
+  // A signal of another kind leaves the queue alone, and so does a shell within an allocation.
+  await within(job, () => interruption(start("left", [sender("onTrainBatchEnd", "SIGTERM", 1, true)]).fit()));
+  await within({ ...job, SLURM_JOB_NAME: "interactive" }, () =>
+    interruption(start("shell", [sender("onTrainBatchEnd", "SIGUSR1", 1, true)]).fit()),
+  );
+  assert.equal(calls(), "requeue 4711");
+
+  // One element of an array.
+  const element = { ...job, SLURM_ARRAY_JOB_ID: "12", SLURM_ARRAY_TASK_ID: "3" };
+  await within(element, () => interruption(start("array", [sender("onTrainBatchEnd", "SIGUSR1", 1, true)]).fit()));
+  assert.equal(calls(), "requeue 4711\nrequeue 12_3");
+});
+
+test("a queue that refuses is a warning; the checkpoint is there all the same", async () => {
+  const { bin } = fakeScontrol("refusing", 1);
+  const warnings = await warningsOf(() =>
+    within({ PATH: `${bin}:${process.env["PATH"] ?? ""}`, SLURM_JOB_ID: "5" }, async () => {
+      const error = await interruption(start("refused", [sender("onTrainBatchEnd", "SIGUSR1", 1, true)]).fit());
+      assert.ok(existsSync(error.checkpointPath ?? ""));
+    }),
+  );
+  assert.deepEqual(
+    warnings.map(({ code, message }) => [code, /job 5 again\. Received: refused\./.test(message)]),
+    [["WARN_SLURM_REQUEUE", true]],
+  );
+});
+
+const PROGRAM = `
+import { LightningModule, ModelCheckpoint, Trainer } from "@nbit/lightning";
+import { nn, ones, optim, seedEverything } from "@nbit/torch";
+class Line extends LightningModule {
+  layer = new nn.Linear(2, 1);
+  trainingStep(x) { if (this.globalStep === 5 && process.argv[3] === "send") process.kill(process.pid, "SIGUSR1"); return this.layer.forward(x).square().mean(); }
+  configureOptimizers() { return new optim.SGD(this.parameters(), { lr: 0.1 }); }
+}
+seedEverything(1);
+const trainer = new Trainer({ accelerator: "cpu", logger: false, enableProgressBar: false, enableModelSummary: false, maxEpochs: 3,
+  callbacks: [new ModelCheckpoint({ dirpath: process.argv[2] })] });
+try { await trainer.fit(new Line(), { trainDataloaders: [ones([1, 2]), ones([1, 2]), ones([1, 2])] }); console.log("done", trainer.globalStep, trainer.ckptPath !== null); }
+catch (error) { console.log(error.message); process.exitCode = error.exitCode; }
+`;
+
+test("the job that Slurm starts again finds its own checkpoint", (context) => {
+  const { bin, calls } = fakeScontrol("again", 0);
+  const where = join(folder, "again-checkpoints");
+  const program = join(import.meta.dirname, "requeued-program.mjs");
+  writeFileSync(program, PROGRAM);
+  context.after(() => {
+    rmSync(program);
+  });
+  const job = { ...process.env, PATH: `${bin}:${process.env["PATH"] ?? ""}`, SLURM_JOB_ID: "88" };
+  const run = (
+    ...args: string[]
+  ): { readonly status: number | null; readonly stdout: string; readonly stderr: string } =>
+    spawnSync(process.execPath, [program, where, ...args], {
+      encoding: "utf8",
+      env: { ...job, ...(args.length === 0 ? { SLURM_RESTART_COUNT: "1" } : {}) },
+    });
+  const first = run("send");
+  assert.deepEqual([first.status, calls()], [138, "requeue 88"], first.stderr);
+  const second = run();
+  assert.equal(second.status, 0, second.stderr);
+  assert.match(second.stdout, /restart 1\): goes on from .*interrupted\.ckpt/);
+  assert.match(second.stdout, /done 9 true/);
 });

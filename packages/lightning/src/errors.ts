@@ -18,7 +18,7 @@ export function misconfigured(
 }
 
 /**
- * A run was asked to stop: by Ctrl-C, SIGTERM or SIGHUP, or by the AbortSignal of its call. The run ended in order;
+ * A run was asked to stop: by Ctrl-C, SIGTERM, SIGHUP or SIGUSR1, or by the AbortSignal of its call. The run ended in order;
  * `checkpointPath` continues it (null: there is none). Of an AbortSignal, `cause` is its reason, in the process in which
  * it was aborted.
  */

@@ -2,8 +2,8 @@
 import { constants } from "node:os";
 import { setImmediate as turn } from "node:timers/promises";
 
-/** Ctrl-C; a job scheduler, a container or `kill`; a terminal that was closed. */
-export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+/** Ctrl-C; a job scheduler, a container or `kill`; a terminal that was closed; Slurm, which asks to be queued again. */
+export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const;
 export type EndingSignal = (typeof ENDING_SIGNALS)[number];
 /** The same, and the AbortSignal of a call. */
 export const ENDINGS = [...ENDING_SIGNALS, "abort"] as const;
@@ -21,7 +21,7 @@ export interface Interruptible {
   interrupted: Ending | null;
 }
 
-/** The status of a process that ended for a signal, as shells give it: 130, 143, 129. That of a program's own end: 1. */
+/** The status of a process that ended for a signal, as shells give it: 130, 143, 129, 138. That of a program's own end: 1. */
 export function exitCodeOf(ending: Ending): number {
   return ending === "abort" ? 1 : 128 + constants.signals[ending];
 }

@@ -1,5 +1,6 @@
 /** What a checkpoint says of the launch, and of the fit of its script, that wrote it. */
 import { clusterEnvironment } from "@nbit/torch/distributed";
+import { slurmJob } from "../runs/slurm-job.js";
 
 /** Header key. */
 export const LAUNCH = "nbit.launch";
@@ -15,10 +16,19 @@ export function countFit(trainer: object): void {
 /** Equal in all starts of one launch, for the same fit; null: nobody launched this process. */
 export function launchMark(trainer: object): string | null {
   const cluster = clusterEnvironment();
-  if (cluster === null || cluster.runId === null) return null;
+  if (cluster === null) {
+    const job = slurmJob();
+    return job === null ? null : `slurm ${job.id} ${fitOf.get(trainer) ?? 0}`;
+  }
+  if (cluster.runId === null) return null;
   // Many runs of torchrun have the same name, and each its own agent.
   const launch = cluster.launcher === "torchrun" ? `${cluster.runId}.${process.ppid}` : cluster.runId;
   return `${cluster.launcher} ${launch} ${fitOf.get(trainer) ?? 0}`;
+}
+
+/** How often this launch has been started again. */
+export function restartCount(): number {
+  return clusterEnvironment()?.restartCount ?? slurmJob()?.restartCount ?? 0;
 }
 
 /** For a checkpoint's header. */

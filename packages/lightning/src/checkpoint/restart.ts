@@ -2,10 +2,9 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { plainText } from "@nbit/torch";
-import { clusterEnvironment } from "@nbit/torch/distributed";
 import type { TrainerView } from "../trainer-view.js";
 import { ModelCheckpoint } from "./model-checkpoint.js";
-import { launchMark, LAUNCH } from "./launch-mark.js";
+import { launchMark, LAUNCH, restartCount } from "./launch-mark.js";
 import { headerOf } from "./own-files.js";
 import { MANIFEST } from "./select.js";
 
@@ -14,7 +13,7 @@ import { MANIFEST } from "./select.js";
  * again; null: it has not, or there is none, and training starts anew. Says which.
  */
 export function selectAfterRestart(trainer: TrainerView): string | null {
-  const restart = clusterEnvironment()?.restartCount ?? 0;
+  const restart = restartCount();
   if (restart === 0) return null;
   const mark = launchMark(trainer);
   const callbacks = trainer.callbacks.filter((callback) => callback instanceof ModelCheckpoint);

@@ -3,6 +3,7 @@ import { InterruptError } from "../errors.js";
 import type { Run } from "../run.js";
 import type { Ending } from "../signals.js";
 import { isError } from "@nbit/torch/realm";
+import { requeueJob } from "./requeue.js";
 
 /**
  * Saves where an interrupted run stands, where checkpoints are written. @returns the error that says so.
@@ -10,6 +11,7 @@ import { isError } from "@nbit/torch/realm";
  */
 export function saveInterrupted(run: Run, signal: Ending, reason: unknown): InterruptError {
   const error = save(run, signal);
+  if (signal === "SIGUSR1" && run.strategy.isGlobalZero) requeueJob();
   if (signal === "abort" && reason !== undefined) error.cause ??= reason;
   return error;
 }

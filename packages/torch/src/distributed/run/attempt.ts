@@ -166,5 +166,5 @@ export class Attempt {
 /** How long the last words of a rank may take. */
 const READ_MS = 200;
 
-/** 128 + SIGHUP, SIGINT, SIGTERM. */
-const ENDED_BY_SIGNAL: ReadonlySet<number> = new Set([129, 130, 143]);
+/** 128 + SIGHUP, SIGINT, SIGUSR1, SIGTERM. */
+const ENDED_BY_SIGNAL: ReadonlySet<number> = new Set([129, 130, 138, 143]);

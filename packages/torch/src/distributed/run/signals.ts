@@ -3,7 +3,7 @@ import { constants } from "node:os";
 import type { Attempt } from "./attempt.js";
 import type { Machines } from "./machines.js";
 
-const ENDING = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+const ENDING = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"] as const;
 
 /** Asked to end while no rank runs. */
 export class Interrupted extends Error {
