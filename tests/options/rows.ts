@@ -258,6 +258,7 @@ export const ROWS: Readonly<Record<string, () => Row>> = {
   "lightning.RunLog": () => row(),
   "lightning.Timer": () => row(),
   "lightning.Trainer": () => row(),
+  "lightning.Trainer#events": () => of(new lightning.Trainer({ logger: false })),
   "lightning.Trainer#fit": () => of(new lightning.Trainer({ logger: false }), new Lit()),
   "lightning.Trainer#predict": () => of(new lightning.Trainer({ logger: false }), new Lit()),
   "lightning.Trainer#saveCheckpoint": () => of(new lightning.Trainer({ logger: false }), "nowhere.ckpt"),

@@ -6,6 +6,8 @@ export type { Datasets, FromDatasetsArguments } from "./data-from-datasets.js";
 export type { DataHooks } from "./data-hooks.js";
 export type { HyperparameterOptions } from "./hyperparameters.js";
 export { Trainer } from "./trainer.js";
+export type { TrainerEvent } from "./events/trainer-event.js";
+export type { EventsOptions } from "./events/event-hub.js";
 export type { EvaluateOptions, FitOptions, Loaders, MetricOptions, PredictOptions } from "./run-options.js";
 export { PrecisionSearch } from "./precision-search.js";
 export type { PrecisionSearchOptions } from "./precision-search.js";

@@ -11,6 +11,8 @@ import { forRank } from "./checkpoint/rank-state.js";
 import type { StoredCheckpoint } from "./checkpoint/stored.js";
 import type { Undo } from "./checkpoint/undo.js";
 import { MisconfigurationError } from "./errors.js";
+import type { EventHub } from "./events/event-hub.js";
+import { RunEvents } from "./events/run-events.js";
 import { Hooks, isOverridden } from "./hooks.js";
 import { isPromise } from "./promises.js";
 import type { MetricStore } from "./logging/metric-store.js";
@@ -82,6 +84,7 @@ export interface RunOwner {
   readonly datamodule: LightningDataModule | null;
   readonly profiler: Profiler;
   readonly options: ResolvedOptions;
+  readonly events: EventHub;
   /** Where the fit before this run stands: what comes after it reports its step and epoch. */
   readonly lastFit: FitProgress | null;
   /** What the run tries out; null: it is the user's. */
@@ -102,7 +105,7 @@ export class Run implements LoopContext, ModuleHost {
   #sink: LogSink | null = null;
   #gradients = true;
   status: TrainerStatus = "running";
-  stage: RunningStage | null = null;
+  #stage: RunningStage | null = null;
   optimizers: readonly optim.Optimizer[] = [];
   schedulers: readonly LRSchedulerConfig[] = [];
   fit: FitParts | null = null;
@@ -133,6 +136,8 @@ export class Run implements LoopContext, ModuleHost {
   readonly collectives: Collectives | null;
   readonly #votes: StopVotes | null;
 
+  readonly events: RunEvents;
+
   constructor(
     readonly fn: TrainerFn,
     readonly module: LightningModule,
@@ -141,6 +146,7 @@ export class Run implements LoopContext, ModuleHost {
   ) {
     this.trainer = owner.view;
     this.metricStore = metricStore;
+    this.events = new RunEvents(owner.events, this);
     this.profiling = Profiling.of({
       profiler: owner.profiler,
       overrides: (name) => isOverridden(module, name),
@@ -157,6 +163,14 @@ export class Run implements LoopContext, ModuleHost {
     this.#votes = this.collectives === null ? null : new StopVotes(this.collectives, wish);
   }
 
+  get stage(): RunningStage | null {
+    return this.#stage;
+  }
+  set stage(stage: RunningStage | null) {
+    const before = this.#stage;
+    this.#stage = stage;
+    this.events.stage(before, stage);
+  }
   get hooks(): Hooks {
     return this.#hooks;
   }

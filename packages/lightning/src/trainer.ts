@@ -24,6 +24,8 @@ import { selectCheckpoint } from "./checkpoint/select.js";
 import { byRankZero } from "./checkpoint/together.js";
 import type { LightningDataModule } from "./datamodule.js";
 import { MisconfigurationError } from "./errors.js";
+import { EventHub, type EventsOptions } from "./events/event-hub.js";
+import type { TrainerEvent } from "./events/trainer-event.js";
 import { configureLoggers } from "./loggers/configure.js";
 import type { Logger } from "./loggers/logger.js";
 import type { EvaluationKind, EvaluationResult } from "./loops/evaluation.js";
@@ -96,6 +98,7 @@ export class Trainer extends TrainerState {
   protected readonly resolved: ResolvedOptions;
   /** Processes that a run starts before it begins, where nobody has; null: none. */
   readonly #toLaunch: number | null;
+  readonly #events = new EventHub();
   /** What runs try out; null: they are the user's. */
   #trial: Trial | null = null;
 
@@ -285,10 +288,51 @@ export class Trainer extends TrainerState {
     };
     if (active.profiling === null) save();
     else active.profiling.run("save_checkpoint", save);
+    active.events.checkpointSaved(filepath);
+  }
+
+  /**
+   * What happens in the run in progress, or, where there is none, in the next: stages, batches with their metrics,
+   * checkpoints, skipped steps, warnings, the end, after which it is over. Each call is one reader, who may leave at any
+   * time by `break`. A run waits for nobody: of more than `bufferSize` events that nobody has read, the oldest batches
+   * are dropped, which a `dropped` event tells. Searches before a run are no part of it.
+   *
+   * Read it beside the run that it is of. Costs nothing while nobody reads; a reader of batches waits for a GPU at each
+   * `batchEnd` (`everyNBatches` makes them fewer).
+   *
+   * @throws {MisconfigurationError} `ERR_EVENTS`: `Trainer.events: expected everyNBatches to be …`
+   * @example
+   * const show = async () => {
+   *   for await (const event of trainer.events())
+   *     if (event.type === "epochEnd") console.log(event.epoch, event.metrics.loss);
+   * };
+   * await Promise.all([trainer.fit(model, { trainDataloaders }), show()]);
+   */
+  events(options: EventsOptions = {}): AsyncIterableIterator<TrainerEvent> {
+    atMost("Trainer.events", arguments, 1);
+    return this.#events.open(options);
+  }
+
+  /** A call, after which its events are over; those of trials are none. */
+  async #start<T>(
+    fn: TrainerFn,
+    model: LightningModule | undefined,
+    options: FitOptions | EvaluateOptions,
+    course: Pick<Course<T>, "prepare" | "body">,
+  ): Promise<T> {
+    if (this.#trial !== null || this.state.status === "running") return this.#call(fn, model, options, course);
+    try {
+      const result = await this.#call(fn, model, options, course);
+      await this.#events.end({ type: "end", fn, status: "finished" });
+      return result;
+    } catch (error) {
+      await this.#events.end({ type: "end", fn, status: "interrupted", error });
+      throw error;
+    }
   }
 
   /** What each call does: checks, the other processes, the checkpoint to go on from, and the run. */
-  async #start<T>(
+  async #call<T>(
     fn: TrainerFn,
     model: LightningModule | undefined,
     options: FitOptions | EvaluateOptions,
@@ -319,6 +363,7 @@ export class Trainer extends TrainerState {
       return { begun: searches ? null : this.#newRun(fn, module, datamodule), checkpointPath };
     });
     const run = begun ?? (await this.#newRunAfterSearches(fn, module, options));
+    run.events.start();
     const signal = options.signal ?? null;
     const result = await carryOut(run, { ...course, signal, checkpointPath, checkpointDtype });
     // Nothing is left to end, but whoever sent the signal wants no more of this process.
@@ -388,6 +433,7 @@ export class Trainer extends TrainerState {
       datamodule,
       profiler,
       options,
+      events: trial === null ? this.#events : new EventHub(),
       lastFit,
       trial,
     };

@@ -66,6 +66,7 @@ export class BatchRunner {
     for (this.#batchIdx = 0; this.#batchIdx < limit; this.#batchIdx++) {
       const found = this.#scope.run(() => this.#fetch(fetcher));
       if (!(isPromise(found) ? await found : found)) break;
+      this.#context.events?.batchEnd(this.#context.stage, this.#batchIdx, loaderIdx);
       if (this.#context.leavesBatches()) break;
       const turn = this.#yieldIfDue();
       if (turn !== null) await turn;

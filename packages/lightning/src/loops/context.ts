@@ -1,5 +1,6 @@
 import { isPromise, named } from "../promises.js";
 import type { Transferring, TransferHook } from "../data-hooks.js";
+import type { RunEvents } from "../events/run-events.js";
 import type { Hooks } from "../hooks.js";
 import type { MetricStore } from "../logging/metric-store.js";
 import type { Logger } from "../loggers/logger.js";
@@ -30,6 +31,8 @@ export interface LoopContext {
   readonly forwards: CompiledForwards | null;
   /** Null or left out: nothing is profiled. */
   readonly profiling?: Profiling | null;
+  /** Left out: nobody is told. */
+  readonly events?: RunEvents;
   stage: RunningStage | null;
   readonly shouldStop: boolean;
   /** Hooks run without gradients until `fn` is done; steps see to that themselves. */

@@ -228,6 +228,7 @@ export class EvaluationLoop {
     }
 
     await hooks.get(names.end).run();
+    if (!this.#sanity) this.#context.events?.evaluationEnd(kind, perLoader);
     metricStore.activate(null);
     results.reset();
     return perLoader;

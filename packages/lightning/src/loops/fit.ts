@@ -2,7 +2,7 @@ import { isPromise } from "../promises.js";
 import type { HookArgs, HookList } from "../hooks.js";
 import type { Results } from "../logging/results.js";
 import type { Batch, StepOutcome, StepResult } from "../types.js";
-import { yieldToEventLoop } from "./yield-to-event-loop.js";
+import { LONG_MS, yieldToEventLoop } from "./yield-to-event-loop.js";
 import { logMetrics, logStep, makeTransfer } from "./context.js";
 import type { LoopContext } from "./context.js";
 import type { EvaluationLoop } from "./evaluation.js";
@@ -207,9 +207,14 @@ export class FitLoop {
 
   /** One batch and what follows it. False when the loader has no more, or a hook ended the epoch. */
   async #batch(): Promise<boolean> {
+    const { events } = this.#context;
+    const from = performance.now();
     const batch = this.#batchScope.run(this.#iterate);
+    const took = performance.now() - from;
     const end = isPromise(batch) ? await batch : batch;
+    if (took > LONG_MS) events?.longStep(took);
     if (end === "epoch over") return false;
+    events?.batchEnd("train", this.#parts.progress.batchIdx, 0);
     const windowEnds = end === "window ended";
     if (this.#needsFinish()) await this.#finishBatch(windowEnds);
     else this.#countBatch(windowEnds);
@@ -387,6 +392,7 @@ export class FitLoop {
       schedulers.step("epoch", progress.epoch + 1, true);
     // The epoch's metrics carry the step of its last batch, which is counted already.
     await logMetrics(this.#context, metricStore.readForLoggers(), progress.batchesThatStepped - 1, progress.epoch);
+    this.#context.events?.epochEnd();
     results.reset();
     progress.epoch++;
     progress.phase = "between_epochs";
