@@ -9,7 +9,8 @@ export function showWarnings(): void {
   const flags = [...process.execArgv, ...(process.env["NODE_OPTIONS"] ?? "").split(" ")];
   if (process.env["NODE_NO_WARNINGS"] === "1") return;
   if (flags.some((flag) => ["--no-warnings", "--trace-warnings"].includes(flag))) return;
-  process.removeAllListeners("warning"); // before a program has any of its own
+  for (const listener of process.listeners("warning"))
+    if (listener.name === "onWarning") process.removeListener("warning", listener); // Node's own
   const said = new Set<string>();
   process.on("warning", (warning) => {
     const line = warningLine(warning);
