@@ -1,8 +1,7 @@
 /** Adafactor. */
 import { byDefault, real, such } from "../kinds.js";
 import { native } from "../native.js";
-import { atMost, checkArguments, type OptionNames } from "../options.js";
-import { dtypeKind, tensorKind } from "../tensor/kinds.js";
+import type { OptionNames } from "../options.js";
 import { finfo } from "../tensor/dtype.js";
 import { zeros } from "../ops/index.js";
 import { signature, type Call, type Values } from "../signature.js";
@@ -10,7 +9,7 @@ import { itemSize, type DType } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 import { FLAG, FOREACH, NON_NEGATIVE, PARAMS, paramsAndDefaults, ROUNDING_ROWS } from "./common-options.js";
 import { ArgumentError } from "../errors.js";
-import { fromCounts, ListOptimizer, type ListStep } from "./list-optimizer.js";
+import { fromCounts, ListOptimizer, steppedDType, type ListStep } from "./list-optimizer.js";
 import { inPlace, type List } from "./lists.js";
 import { operator } from "./operators.js";
 import type { RoundingOptions } from "./rounding.js";
@@ -107,10 +106,7 @@ export class Adafactor extends ListOptimizer<Group> {
     return { step: "step", rowVar: "rows?", colVar: "columns?", variance: "squares?" };
   }
   override expectedStateBytes(p: Tensor, given?: DType): number {
-    atMost("Adafactor.expectedStateBytes", arguments, 2);
-    checkArguments("Adafactor.expectedStateBytes", { parameter: p }, { parameter: tensorKind });
-    const dtype = given ?? p.dtype;
-    checkArguments("Adafactor.expectedStateBytes", { dtype }, { dtype: dtypeKind });
+    const dtype = steppedDType(this, arguments, p, given);
     const numel = p.numel();
     const [rows = 1, columns = 1] = p.shape.slice(-2);
     const kept = p.dim() > 1 && numel > 0 ? numel / columns + numel / rows : numel;

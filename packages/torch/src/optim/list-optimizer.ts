@@ -98,11 +98,7 @@ export abstract class ListOptimizer<G extends ParamGroup> extends Optimizer {
   }
 
   override expectedStateBytes(p: Tensor, given?: DType): number {
-    const fn = `${this.constructor.name}.expectedStateBytes`;
-    atMost(fn, arguments, 2);
-    checkArguments(fn, { parameter: p }, { parameter: tensorKind });
-    const dtype = given ?? p.dtype;
-    checkArguments(fn, { dtype }, { dtype: dtypeKind });
+    const dtype = steppedDType(this, arguments, p, given);
     const group = this.paramGroups.find((g) => g.params.includes(p)) ?? this.paramGroups[0];
     const fields = group === undefined ? {} : (this.stateFields(group) ?? {});
     const each = Object.values(fields).filter((kind) => kind === "like" || kind === "squares").length;
@@ -112,6 +108,16 @@ export abstract class ListOptimizer<G extends ParamGroup> extends Optimizer {
 }
 
 const NONE: readonly Tensor[] = [];
+
+/** @internal The dtype that a parameter will be stepped in. Looks at the arguments of `expectedStateBytes`. */
+export function steppedDType(of: Optimizer, all: ArrayLike<unknown>, parameter: Tensor, given?: DType): DType {
+  const fn = `${of.constructor.name}.expectedStateBytes`;
+  atMost(fn, all, 2);
+  checkArguments(fn, { parameter }, { parameter: tensorKind });
+  const dtype = given ?? parameter.dtype;
+  checkArguments(fn, { dtype }, { dtype: dtypeKind });
+  return dtype;
+}
 
 /** A number for each parameter, from its count of steps: made once where all are the same. */
 export function fromCounts(counts: ArrayLike<number>, make: (n: number) => number): number[] {
