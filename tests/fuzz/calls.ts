@@ -1,7 +1,8 @@
 /** One random call of one operator, and what must hold of it. */
 import fc from "fast-check";
 import { isTensor, memory, scope, type Tensor } from "@nbit/torch";
-import { camel, type Target } from "./surface.js";
+import { camel } from "../helpers/camel.js";
+import type { Target } from "./surface.js";
 import { materialize } from "./materialize.js";
 import { show, valueFor, type Value } from "./values.js";
 

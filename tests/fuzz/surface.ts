@@ -2,6 +2,7 @@
 import * as torch from "@nbit/torch";
 import { native } from "@nbit/native";
 import { Tensor } from "@nbit/torch";
+import { camel } from "../helpers/camel.js";
 
 export interface ArgumentSchema {
   readonly name: string;
@@ -27,10 +28,6 @@ export interface Target {
 
 type Callable = (...args: readonly unknown[]) => unknown;
 const isCallable = (value: unknown): value is Callable => typeof value === "function";
-
-export function camel(name: string): string {
-  return name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c: string) => c.toUpperCase());
-}
 
 function overloadsOf(name: string): readonly Overload[] {
   const all = JSON.parse(native.schemas(`aten::${name}`)) as readonly Overload[];

@@ -24,6 +24,7 @@ import {
   type TrainerView,
 } from "@nbit/lightning";
 import { DataLoader, NbitError, nn, optim, Tensor, tensor, zeros } from "@nbit/torch";
+import { camel } from "../helpers/camel.js";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET } from "../helpers/training.js";
 import { data, fit, FIXTURE, loaders, Net, trainerOf, weights } from "./callback-net.js";
@@ -185,7 +186,6 @@ class Losses extends LightningModule {
     return new optim.SGD(this.parameters(), { lr: 0.1 });
   }
 }
-const camel = (name: string): string => name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 test("spikes are Lightning's", async () => {
   const folder = temporaryFolder("spikes");
   let n = 0;

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Callback, LightningModule, Profiler, Trainer } from "@nbit/lightning";
 import { DataLoader, nn, ones, optim, setNumThreads, TensorDataset } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { camel } from "../helpers/camel.js";
 import { QUIET } from "../helpers/training.js";
 
 setNumThreads(1);
@@ -15,10 +16,8 @@ const reference = JSON.parse(
 /** What this Trainer has no action for: it has no such methods to call, or calls what nobody overrides without one. */
 const ELSEWHERE =
   /\.(on(Validation|Test|Predict)Model(Eval|Train|ZeroGrad)|configureCallbacks|prepareData|on(Before|After)BatchTransfer|transferBatchToDevice)$|^.\[Strategy\]\w+\.(on[A-Z]|setup|teardown)/;
-const camel = (action: string): string =>
-  action.replace(/\.(\w+)$/, (whole, name: string) =>
-    action.includes("Loop]") ? whole : `.${name.replace(/_(\w)/g, (_, c: string) => c.toUpperCase())}`,
-  );
+const inOurNames = (action: string): string =>
+  action.replace(/\.(\w+)$/, (whole, name: string) => (action.includes("Loop]") ? whole : `.${camel(name)}`));
 
 class Actions extends Profiler {
   readonly log: string[] = [];
@@ -80,9 +79,9 @@ for (const fn of ["fit", "validate", "test", "predict"] as const)
     const model = new Net();
     if (fn === "fit") await trainer.fit(model, { trainDataloaders: data(), valDataloaders: data() });
     else await trainer[fn](model, { dataloaders: data() });
-    const expected = (reference[fn] ?? []).map(camel).filter((action) => !ELSEWHERE.test(action));
+    const expected = (reference[fn] ?? []).map(inOurNames).filter((action) => !ELSEWHERE.test(action));
     assert.deepEqual(
-      profiler.log.map(camel).filter((action) => !ELSEWHERE.test(action)),
+      profiler.log.map(inOurNames).filter((action) => !ELSEWHERE.test(action)),
       expected,
     );
   });

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { DataLoader, isTensor, manualSeed, randn, type DataLoaderOptions, type Source } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 import * as sources from "./worker-sources.js";
 
 interface Case {
@@ -19,7 +20,6 @@ const cases = readFileSync(new URL("workers.jsonl", folder), "utf8")
   .trim()
   .split("\n")
   .map((line) => JSON.parse(line) as Case);
-const camel = (name: string): string => name.replace(/_(.)/g, (_, c: string) => c.toUpperCase());
 const plain = (part: unknown): unknown => (isTensor(part) ? part.tolist() : part);
 
 for (const { source, kwargs, passes, after } of cases)

@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import * as torch from "@nbit/torch";
 import { distributions, type Tensor } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 
 interface Numbers {
   readonly shape: readonly number[];
@@ -33,8 +34,6 @@ export interface CaseRecord {
 
 const here = new URL("../../../parity/distributions/", import.meta.url);
 const load = <T>(name: string): T => JSON.parse(readFileSync(new URL(name, here), "utf8")) as T;
-
-const camel = (name: string): string => name.replace(/_([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 
 /** Reads the specs of the tables, as Reader does in make_fixtures.py. */
 class Reader {

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { empty, Generator, manualSeed, nn, randint, type DType, type Tensor } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 
 interface Case {
   readonly name: string;
@@ -28,7 +29,6 @@ const lines = readFileSync(url, "utf8")
   .map((line) => JSON.parse(line) as Case | Apply);
 const isApply = (line: Case | Apply): line is Apply => line.name === "apply";
 const flat = (v: unknown): number[] => (Array.isArray(v) ? v.flatMap(flat) : [Number(v)]);
-const camel = (text: string): string => text.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
 
 test("one seed gives PyTorch's numbers, and leaves the generator where PyTorch's is", () => {
   const cases = lines.filter((line): line is Case => !isApply(line));

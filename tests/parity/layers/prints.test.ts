@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { nn } from "@nbit/torch";
-import { camel, lookup, type Row } from "../toolbox/table.js";
+import { camel } from "../../helpers/camel.js";
+import { lookup, type Row } from "../toolbox/table.js";
 import * as torch from "@nbit/torch";
 
 const here = new URL("../../../parity/", import.meta.url);

@@ -19,6 +19,7 @@ import {
   type Tensor,
   type TensorData,
 } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 
 type Numbers = number | readonly Numbers[];
 interface Case {
@@ -36,7 +37,6 @@ const cases = readFileSync(url, "utf8")
   .split("\n")
   .map((line) => JSON.parse(line) as Case);
 const flat = (v: unknown): number[] => (Array.isArray(v) ? v.flatMap(flat) : [Number(v)]);
-const camel = (name: string): string => name.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase());
 
 function close(actual: unknown, expected: unknown, what: string): void {
   const [a, b] = [flat(actual), flat(expected)];

@@ -31,6 +31,7 @@ import {
   type DType,
   type Tensor,
 } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 import { temporaryFolder } from "../../helpers/temporary-folder.js";
 
 setNumThreads(1);
@@ -95,7 +96,6 @@ const WAYS: readonly Way[] = [
   { dtype: "float32", others: "float32", shape: [1], text: "prod" },
   { dtype: "complex64", others: "complex64", shape: [2, 2], text: "mean" },
 ];
-const camel = (name: string): string => name.replace(/(?<=[^_])_+([a-z0-9])/g, (_, c: string) => c.toUpperCase());
 
 function attempt(
   namespace: Readonly<Record<string, AtenOperator>>,

@@ -5,9 +5,10 @@
 import { crc32 } from "node:zlib";
 import * as torch from "@nbit/torch";
 import { autocast, manualSeed, nn, optim, tensor, Tensor, viewAsReal, type DType } from "@nbit/torch";
+import { camel } from "../../helpers/camel.js";
 import { fromDoubles, hashed } from "../../helpers/formula-input.js";
 import { digest, numeral, type Digest, type Numeral } from "./digests.js";
-import { camel, lookup, type CallSpec, type Mode, type Row, type TensorSpec, type Value } from "./table.js";
+import { lookup, type CallSpec, type Mode, type Row, type TensorSpec, type Value } from "./table.js";
 
 type Callable = (...args: readonly unknown[]) => unknown;
 type Newable = new (...args: readonly unknown[]) => unknown;

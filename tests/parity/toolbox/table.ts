@@ -1,5 +1,6 @@
 /** The rows of cases/*.json, and what make_fixtures.py recorded of them. */
 import assert from "node:assert/strict";
+import { camel } from "../../helpers/camel.js";
 import { fromNumbers, type Digest, type Numeral } from "./digests.js";
 import type { DType } from "@nbit/torch";
 
@@ -110,10 +111,6 @@ function isDigest(value: readonly unknown[]): boolean {
 /** PyTorch's dotted path in our names: `optim.lr_scheduler.StepLR` → `optim.lrScheduler.StepLR`. */
 export function ourPath(path: string): string[] {
   return path.split(".").map(camel);
-}
-/** snake_case → camelCase; edges, such as the `_` of what works in place, are kept. */
-export function camel(name: string): string {
-  return name.replace(/(?<=[^_])_+([a-zA-Z0-9])/g, (_, c: string) => c.toUpperCase());
 }
 /** What a path leads to. @throws {AssertionError} Where there is nothing. */
 export function lookup(root: object, path: string): unknown {
