@@ -62,10 +62,6 @@ export function checkOneGiven(fn: string, given: Readonly<Record<string, unknown
 }
 
 /** @internal */
-export const isScalar = (...values: readonly (ParameterLike | null)[]): boolean =>
-  values.every((value) => typeof value === "number");
-
-/** @internal */
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((size, i) => size === b[i]);
 /** @internal */
 export const count = (shape: Shape): number => shape.reduce((product, size) => product * size, 1);

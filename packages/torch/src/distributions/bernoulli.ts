@@ -18,7 +18,6 @@ import { finfo } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
 import {
   expandOf,
-  oneOfTwo,
   sampleShapeOf,
   VALIDATE,
   type EnumerateCall,
@@ -27,8 +26,18 @@ import {
 } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { broadcastTwo, choose, clampProbs, kindOf, minus, over, ProbsOrLogits, uniform } from "./numbers.js";
-import { BinaryFamily, binaryOf, oddsOf, type BinaryCall } from "./probs.js";
+import {
+  broadcastTwo,
+  choose,
+  clampProbs,
+  enumerated,
+  kindOf,
+  minus,
+  over,
+  ProbsOrLogits,
+  uniform,
+} from "./numbers.js";
+import { BinaryFamily, binaryOf, ODDS, oddsOf, type BinaryCall } from "./probs.js";
 
 const crossEntropy = (logits: Tensor, target: Tensor): Tensor =>
   binaryCrossEntropyWithLogits(logits, target, { reduction: "none" });
@@ -37,8 +46,7 @@ const crossEntropy = (logits: Tensor, target: Tensor): Tensor =>
 export class Bernoulli extends BinaryFamily {
   constructor(...given: BinaryCall) {
     const a = binaryOf(given, new.target.name);
-    const { odds, shape } = oddsOf(new.target.name, a);
-    super(odds, shape, a.validateArgs);
+    super(oddsOf(new.target.name, a), a.validateArgs);
     this.checkParameters();
   }
   override get support(): Constraint {
@@ -71,8 +79,7 @@ export class Bernoulli extends BinaryFamily {
   }
   override enumerateSupport(...given: EnumerateCall): Tensor {
     const expands = expandOf(given);
-    const values = arange(2, kindOf(this.odds.param)).view([-1, ...this.batchShape.map(() => 1)]);
-    return expands ? values.expand([-1, ...this.batchShape]) : values;
+    return enumerated(arange(2, kindOf(this.odds.param)), this.batchShape, expands);
   }
   override get naturalParams(): readonly [Tensor] {
     return [logit(this.probs)];
@@ -86,8 +93,8 @@ export class Bernoulli extends BinaryFamily {
 export class Geometric extends BinaryFamily {
   constructor(...given: BinaryCall) {
     const a = binaryOf(given, new.target.name);
-    const { odds, shape } = oddsOf(new.target.name, a);
-    super(odds, shape, a.validateArgs);
+    const odds = oddsOf(new.target.name, a);
+    super(odds, a.validateArgs);
     this.checkParameters();
     if (this.validatesArgs && odds.given === "probs" && odds.param.gt(0).all().item() === 0)
       throw new ArgumentError(new.target.name, "probs to be > 0", odds.param);
@@ -130,8 +137,7 @@ export interface ContinuousBernoulliArguments {
   readonly validateArgs?: boolean | null;
 }
 const readContinuous = signature("ContinuousBernoulli", {
-  probs: oneOfTwo,
-  logits: oneOfTwo,
+  ...ODDS,
   lims: byDefault([0.499, 0.501], listOf(real("(0, 1)"), 2)),
   validateArgs: VALIDATE,
 });
@@ -149,8 +155,8 @@ export class ContinuousBernoulli extends BinaryFamily {
   readonly lims: readonly [number, number];
   constructor(...given: ContinuousBernoulliCall) {
     const a = readContinuous(given, new.target.name);
-    const { odds, shape } = oddsOf(new.target.name, a, true);
-    super(odds, shape, a.validateArgs);
+    const odds = oddsOf(new.target.name, a, true);
+    super(odds, a.validateArgs);
     this.lims = [a.lims[0] as number, a.lims[1] as number];
     this.checkParameters();
     if (odds.given === "probs")

@@ -8,23 +8,21 @@ import type { Tensor } from "../tensor/tensor.js";
 import {
   checkOneGiven,
   expandOf,
-  isScalar,
-  oneOfTwo,
   parameter,
   sampleShapeOf,
-  tensorOfTwo,
   VALIDATE,
   type EnumerateCall,
   type ParameterLike,
   type SampleCall,
   type Shape,
 } from "./arguments.js";
-import { Categorical, CATEGORICAL_CONSTRAINTS } from "./categorical.js";
+import { CategoricalFamily, WEIGHTS } from "./categorical.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { Distribution, ExponentialFamily } from "./distribution.js";
 import { Gamma } from "./gamma.js";
-import { broadcastOne, broadcastTwo, kindOf, minus, ProbsOrLogits } from "./numbers.js";
+import { broadcastTwo, enumerated, kindOf, minus, ProbsOrLogits } from "./numbers.js";
+import { BINARY_CONSTRAINTS, ODDS, OddsFamily } from "./probs.js";
+import { RateFamily } from "./rate.js";
 
 export interface BinomialArguments {
   /** How many tosses. Default 1. */
@@ -33,12 +31,7 @@ export interface BinomialArguments {
   readonly logits?: ParameterLike | null;
   readonly validateArgs?: boolean | null;
 }
-const readBinomial = signature("Binomial", {
-  totalCount: byDefault(1, parameter),
-  probs: oneOfTwo,
-  logits: oneOfTwo,
-  validateArgs: VALIDATE,
-});
+const readBinomial = signature("Binomial", { totalCount: byDefault(1, parameter), ...ODDS, validateArgs: VALIDATE });
 export type BinomialCall = Call<
   BinomialArguments,
   ["totalCount", "probs", "logits", "validateArgs"],
@@ -51,31 +44,17 @@ export type BinomialCall = Call<
 >;
 
 /** Counts with one probability each. */
-abstract class CountFamily extends Distribution {
+abstract class CountFamily extends OddsFamily {
   readonly totalCount: Tensor;
-  readonly odds: ProbsOrLogits;
   constructor(fn: string, a: Required<BinomialArguments>) {
     checkOneGiven(fn, { probs: a.probs, logits: a.logits });
     const given = (a.probs ?? a.logits) as ParameterLike;
     const [total, param] = broadcastTwo(a.totalCount, given);
-    super(param.shape, [], a.validateArgs);
+    super(new ProbsOrLogits(a.probs === null ? "logits" : "probs", param, true), param.shape, a.validateArgs);
     this.totalCount = total.typeAs(param);
-    this.odds = new ProbsOrLogits(a.probs === null ? "logits" : "probs", param, true);
   }
   protected override expanded(shape: Shape): object {
-    return { totalCount: this.totalCount.expand(shape), odds: this.odds.expand(shape) };
-  }
-  protected override follows(name: string): boolean {
-    return (name === "probs" || name === "logits") && name !== this.odds.given;
-  }
-  get probs(): Tensor {
-    return this.odds.probs;
-  }
-  get logits(): Tensor {
-    return this.odds.logits;
-  }
-  get paramShape(): Shape {
-    return this.odds.param.shape;
+    return { ...super.expanded(shape), totalCount: this.totalCount.expand(shape) };
   }
 }
 
@@ -94,7 +73,7 @@ export class Binomial extends CountFamily {
     this.checkParameters();
   }
   override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return { totalCount: constraints.nonnegativeInteger, probs: constraints.unitInterval, logits: constraints.real };
+    return { totalCount: constraints.nonnegativeInteger, ...BINARY_CONSTRAINTS };
   }
   override get support(): Constraint {
     return constraints.integerInterval(0, this.totalCount);
@@ -129,8 +108,7 @@ export class Binomial extends CountFamily {
     const expands = expandOf(given);
     const most = this.totalCount.max().item();
     if (this.totalCount.min().item() !== most) throw lacking(this, "enumerating with unequal total counts");
-    const values = ops.arange(1 + most, kindOf(this.odds.param)).view([-1, ...this.batchShape.map(() => 1)]);
-    return expands ? values.expand([-1, ...this.batchShape]) : values;
+    return enumerated(ops.arange(1 + most, kindOf(this.odds.param)), this.batchShape, expands);
   }
 }
 
@@ -142,12 +120,7 @@ export interface NegativeBinomialArguments {
   readonly logits?: ParameterLike | null;
   readonly validateArgs?: boolean | null;
 }
-const readNegative = signature("NegativeBinomial", {
-  totalCount: parameter,
-  probs: oneOfTwo,
-  logits: oneOfTwo,
-  validateArgs: VALIDATE,
-});
+const readNegative = signature("NegativeBinomial", { totalCount: parameter, ...ODDS, validateArgs: VALIDATE });
 export type NegativeBinomialCall = Call<
   NegativeBinomialArguments,
   ["totalCount", "probs", "logits", "validateArgs"],
@@ -209,8 +182,7 @@ export interface MultinomialArguments {
 }
 const readMultinomial = signature("Multinomial", {
   totalCount: byDefault(1, whole("[0, ∞)")),
-  probs: tensorOfTwo,
-  logits: tensorOfTwo,
+  ...WEIGHTS,
   validateArgs: VALIDATE,
 });
 export type MultinomialCall = Call<
@@ -220,39 +192,16 @@ export type MultinomialCall = Call<
 >;
 
 /** How often each class came up in `totalCount` draws: vectors of counts, of the dtype of the weights. */
-export class Multinomial extends Distribution {
+export class Multinomial extends CategoricalFamily {
   readonly totalCount: number;
-  /** @internal */
-  readonly categorical: Categorical;
   constructor(...given: MultinomialCall) {
     const a = readMultinomial(given, new.target.name);
-    checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
-    const categorical = new Categorical(a.probs, a.logits);
-    super(categorical.batchShape, categorical.paramShape.slice(-1), a.validateArgs);
+    super(new.target.name, a);
     this.totalCount = a.totalCount;
-    this.categorical = categorical;
     this.checkParameters();
-  }
-  protected override expanded(shape: Shape): object {
-    return { categorical: this.categorical.expand(shape) };
-  }
-  protected override follows(name: string): boolean {
-    return name !== this.categorical.odds.given;
-  }
-  override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return CATEGORICAL_CONSTRAINTS;
   }
   override get support(): Constraint {
     return constraints.multinomial(this.totalCount);
-  }
-  get probs(): Tensor {
-    return this.categorical.probs;
-  }
-  get logits(): Tensor {
-    return this.categorical.logits;
-  }
-  get paramShape(): Shape {
-    return this.categorical.paramShape;
   }
   override get mean(): Tensor {
     return this.probs.mul(this.totalCount);
@@ -288,30 +237,8 @@ export class Multinomial extends Distribution {
   }
 }
 
-export interface RateArguments {
-  readonly rate: ParameterLike;
-  readonly validateArgs?: boolean | null;
-}
-const readRate = signature("Poisson", { rate: parameter, validateArgs: VALIDATE });
-export type RateCall = Call<
-  RateArguments,
-  ["rate", "validateArgs"],
-  [rate: ParameterLike, validateArgs?: boolean | null]
->;
-
 /** How many events happen where `rate` are expected. */
-export class Poisson extends ExponentialFamily {
-  readonly rate: Tensor;
-  constructor(...given: RateCall) {
-    const a = readRate(given, new.target.name);
-    const rate = broadcastOne(a.rate);
-    super(isScalar(a.rate) ? [] : rate.shape, [], a.validateArgs);
-    this.rate = rate;
-    this.checkParameters();
-  }
-  protected override expanded(shape: Shape): object {
-    return { rate: this.rate.expand(shape) };
-  }
+export class Poisson extends RateFamily {
   override get argConstraints(): Readonly<Record<string, Constraint>> {
     return { rate: constraints.nonnegative };
   }

@@ -19,7 +19,8 @@ import {
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
 import { Distribution } from "./distribution.js";
-import { filled, kindOf, minus, ProbsOrLogits } from "./numbers.js";
+import { enumerated, filled, kindOf, minus, ProbsOrLogits } from "./numbers.js";
+import { OddsFamily } from "./probs.js";
 
 export interface CategoricalArguments {
   /** Weights of the classes, in the last dimension, ≥ 0 and with any sum; these or `logits`. */
@@ -28,14 +29,14 @@ export interface CategoricalArguments {
   readonly logits?: Tensor | null;
   readonly validateArgs?: boolean | null;
 }
-const read = signature("Categorical", { probs: tensorOfTwo, logits: tensorOfTwo, validateArgs: VALIDATE });
+/** @internal Arguments of which one is given. */
+export const WEIGHTS = { probs: tensorOfTwo, logits: tensorOfTwo };
+const read = signature("Categorical", { ...WEIGHTS, validateArgs: VALIDATE });
 export type CategoricalCall = Call<
   CategoricalArguments,
   ["probs", "logits", "validateArgs"],
   [probs?: Tensor | null, logits?: Tensor | null, validateArgs?: boolean | null]
 >;
-/** @internal */
-export const categoricalOf = (given: CategoricalCall, fn: string): ReturnType<typeof read> => read(given, fn);
 
 /** @internal */
 export const CATEGORICAL_CONSTRAINTS = { probs: constraints.simplex, logits: constraints.realVector };
@@ -47,8 +48,7 @@ export const CATEGORICAL_CONSTRAINTS = { probs: constraints.simplex, logits: con
  * const action = policy.sample();
  * policy.logProb(action).neg().mul(reward).backward();
  */
-export class Categorical extends Distribution {
-  readonly odds: ProbsOrLogits;
+export class Categorical extends OddsFamily {
   /** @internal */
   readonly numEvents: number;
 
@@ -59,16 +59,12 @@ export class Categorical extends Distribution {
     const name = a.probs === null ? "logits" : "probs";
     if (weights.ndim < 1) throw new ArgumentError(new.target.name, `${name} to have at least one dimension`, weights);
     const param = name === "probs" ? weights.div(weights.sum(-1, true)) : weights.sub(weights.logsumexp(-1, true));
-    super(param.shape.slice(0, -1), [], a.validateArgs);
-    this.odds = new ProbsOrLogits(name, param, false);
+    super(new ProbsOrLogits(name, param, false), param.shape.slice(0, -1), a.validateArgs);
     this.numEvents = param.size(-1);
     this.checkParameters();
   }
   protected override expanded(shape: Shape): object {
     return { odds: this.odds.expand([...shape, this.numEvents]) };
-  }
-  protected override follows(name: string): boolean {
-    return name !== this.odds.given;
   }
   override get argConstraints(): Readonly<Record<string, Constraint>> {
     return CATEGORICAL_CONSTRAINTS;
@@ -78,15 +74,6 @@ export class Categorical extends Distribution {
   }
   override get hasEnumerateSupport(): boolean {
     return true;
-  }
-  get probs(): Tensor {
-    return this.odds.probs;
-  }
-  get logits(): Tensor {
-    return this.odds.logits;
-  }
-  get paramShape(): Shape {
-    return this.odds.param.shape;
   }
   /** NaN: classes have none. */
   override get mean(): Tensor {
@@ -116,25 +103,23 @@ export class Categorical extends Distribution {
   }
   override enumerateSupport(...given: EnumerateCall): Tensor {
     const expands = expandOf(given);
-    const values = arange(this.numEvents, { dtype: "int64", device: this.odds.param.device }).view([
-      -1,
-      ...this.batchShape.map(() => 1),
-    ]);
-    return expands ? values.expand([-1, ...this.batchShape]) : values;
+    const values = arange(this.numEvents, { dtype: "int64", device: this.odds.param.device });
+    return enumerated(values, this.batchShape, expands);
   }
 }
 
-/** The same as vectors of 0 and a single 1, of the dtype of the weights. */
-export class OneHotCategorical extends Distribution {
+/** @internal Distributions over vectors of an entry per class, with the weights of a categorical one. */
+export abstract class CategoricalFamily extends Distribution {
   /** @internal */
   readonly categorical: Categorical;
-  constructor(...given: CategoricalCall) {
-    const a = read(given, new.target.name);
-    checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
+  constructor(
+    fn: string,
+    a: { readonly probs: Tensor | null; readonly logits: Tensor | null; readonly validateArgs: boolean | null },
+  ) {
+    checkOneGiven(fn, { probs: a.probs, logits: a.logits });
     const categorical = new Categorical(a.probs, a.logits);
     super(categorical.batchShape, categorical.paramShape.slice(-1), a.validateArgs);
     this.categorical = categorical;
-    this.checkParameters();
   }
   protected override expanded(shape: Shape): object {
     return { categorical: this.categorical.expand(shape) };
@@ -145,12 +130,6 @@ export class OneHotCategorical extends Distribution {
   override get argConstraints(): Readonly<Record<string, Constraint>> {
     return CATEGORICAL_CONSTRAINTS;
   }
-  override get support(): Constraint {
-    return constraints.oneHot;
-  }
-  override get hasEnumerateSupport(): boolean {
-    return true;
-  }
   get probs(): Tensor {
     return this.categorical.probs;
   }
@@ -159,6 +138,20 @@ export class OneHotCategorical extends Distribution {
   }
   get paramShape(): Shape {
     return this.categorical.paramShape;
+  }
+}
+
+/** The same as vectors of 0 and a single 1, of the dtype of the weights. */
+export class OneHotCategorical extends CategoricalFamily {
+  constructor(...given: CategoricalCall) {
+    super(new.target.name, read(given, new.target.name));
+    this.checkParameters();
+  }
+  override get support(): Constraint {
+    return constraints.oneHot;
+  }
+  override get hasEnumerateSupport(): boolean {
+    return true;
   }
   override get mean(): Tensor {
     return this.probs;

@@ -4,54 +4,32 @@ import { where, zerosLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  isScalar,
-  parameter,
-  sampleShapeOf,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
+import { parameter, sampleShapeOf, VALIDATE, type ParameterLike, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { Distribution } from "./distribution.js";
 import { Chi2 } from "./gamma.js";
-import { LOC_SCALE_CONSTRAINTS, locScaleOf, scaleOf, type LocScaleCall, type ScaleCall } from "./normal.js";
+import {
+  LOC_SCALE_CONSTRAINTS,
+  LocScaleFamily,
+  locScaleOf,
+  scaleOf,
+  type LocScaleCall,
+  type ScaleCall,
+} from "./loc-scale.js";
 import { broadcastThree, broadcastTwo, choose, filled, kindOf, standardNormal } from "./numbers.js";
 import { TransformedDistribution } from "./transformed.js";
 import { AbsTransform } from "./transforms.js";
 
 /** The quotient of two normals; it has no mean. */
-export class Cauchy extends Distribution {
-  readonly loc: Tensor;
-  readonly scale: Tensor;
+export class Cauchy extends LocScaleFamily {
   constructor(...given: LocScaleCall) {
     const a = locScaleOf(given, new.target.name);
-    const [loc, scale] = broadcastTwo(a.loc, a.scale);
-    super(isScalar(a.loc, a.scale) ? [] : loc.shape, [], a.validateArgs);
-    this.loc = loc;
-    this.scale = scale;
+    super(...broadcastTwo(a.loc, a.scale), a.validateArgs);
     this.checkParameters();
-  }
-  protected override expanded(shape: Shape): object {
-    return { loc: this.loc.expand(shape), scale: this.scale.expand(shape) };
-  }
-  override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return LOC_SCALE_CONSTRAINTS;
-  }
-  override get support(): Constraint {
-    return constraints.real;
-  }
-  override get hasRsample(): boolean {
-    return true;
   }
   /** NaN: it has none. */
   override get mean(): Tensor {
     return filled(this.extendedShape(), NaN, this.loc);
-  }
-  override get mode(): Tensor {
-    return this.loc;
   }
   override get variance(): Tensor {
     return filled(this.extendedShape(), Infinity, this.loc);
@@ -89,9 +67,6 @@ export class HalfCauchy extends TransformedDistribution<Cauchy> {
   }
   override get support(): Constraint {
     return constraints.nonnegative;
-  }
-  override get hasRsample(): boolean {
-    return true;
   }
   get scale(): Tensor {
     return this.baseDist.scale;
@@ -147,44 +122,26 @@ export type StudentTCall = Call<
 const LGAMMA_HALF = 0.5723649429247001;
 
 /** The mean of normals over their own deviation, which is only estimated. */
-export class StudentT extends Distribution {
+export class StudentT extends LocScaleFamily {
   readonly df: Tensor;
-  readonly loc: Tensor;
-  readonly scale: Tensor;
   /** @internal */
   readonly chi2: Chi2;
   constructor(...given: StudentTCall) {
     const a = readStudent(given, new.target.name);
     const [df, loc, scale] = broadcastThree(a.df, a.loc, a.scale);
-    super(df.shape, [], a.validateArgs);
+    super(loc, scale, a.validateArgs);
     this.df = df;
-    this.loc = loc;
-    this.scale = scale;
     this.checkParameters();
     this.chi2 = new Chi2(df, this.validatesArgs);
   }
   protected override expanded(shape: Shape): object {
-    return {
-      df: this.df.expand(shape),
-      loc: this.loc.expand(shape),
-      scale: this.scale.expand(shape),
-      chi2: this.chi2.expand(shape),
-    };
+    return { ...super.expanded(shape), df: this.df.expand(shape), chi2: this.chi2.expand(shape) };
   }
   override get argConstraints(): Readonly<Record<string, Constraint>> {
     return { df: constraints.positive, ...LOC_SCALE_CONSTRAINTS };
   }
-  override get support(): Constraint {
-    return constraints.real;
-  }
-  override get hasRsample(): boolean {
-    return true;
-  }
   override get mean(): Tensor {
     return this.loc.maskedFill(this.df.le(1), NaN);
-  }
-  override get mode(): Tensor {
-    return this.loc;
   }
   override get variance(): Tensor {
     const finite = this.df.gt(2);

@@ -221,9 +221,6 @@ export class Kumaraswamy extends TransformedDistribution<Uniform> {
   override get support(): Constraint {
     return constraints.unitInterval;
   }
-  override get hasRsample(): boolean {
-    return true;
-  }
   override get mean(): Tensor {
     return moment(this, 1);
   }

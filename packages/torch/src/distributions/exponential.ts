@@ -2,38 +2,17 @@
 import { fullLike, isclose, onesLike, where, zerosLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  isScalar,
-  parameter,
-  sampleShapeOf,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
-import type { RateCall } from "./binomial.js";
+import { parameter, sampleShapeOf, VALIDATE, type ParameterLike, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { Distribution, ExponentialFamily } from "./distribution.js";
-import { broadcastOne, broadcastThree, broadcastTwo, choose, EULER, minus, over, uniform } from "./numbers.js";
+import { LOC_SCALE_CONSTRAINTS, LocScaleFamily } from "./loc-scale.js";
+import { broadcastThree, broadcastTwo, choose, EULER, minus, over, uniform } from "./numbers.js";
+import { RateFamily } from "./rate.js";
 import { TransformedDistribution } from "./transformed.js";
 import { AffineTransform, ExpTransform, PowerTransform } from "./transforms.js";
 
-const readRate = signature("Exponential", { rate: parameter, validateArgs: VALIDATE });
-
 /** The time until the next event of a rate. */
-export class Exponential extends ExponentialFamily {
-  readonly rate: Tensor;
-  constructor(...given: RateCall) {
-    const a = readRate(given, new.target.name);
-    const rate = broadcastOne(a.rate);
-    super(isScalar(a.rate) ? [] : rate.shape, [], a.validateArgs);
-    this.rate = rate;
-    this.checkParameters();
-  }
-  protected override expanded(shape: Shape): object {
-    return { rate: this.rate.expand(shape) };
-  }
+export class Exponential extends RateFamily {
   override get argConstraints(): Readonly<Record<string, Constraint>> {
     return { rate: constraints.positive };
   }
@@ -224,35 +203,24 @@ export type GeneralizedParetoCall = Call<
 >;
 
 /** What lies above a high threshold, of nearly any distribution. */
-export class GeneralizedPareto extends Distribution {
-  readonly loc: Tensor;
-  readonly scale: Tensor;
+export class GeneralizedPareto extends LocScaleFamily {
   readonly concentration: Tensor;
   constructor(...given: GeneralizedParetoCall) {
     const a = readGeneralized(given, new.target.name);
     const [loc, scale, concentration] = broadcastThree(a.loc, a.scale, a.concentration);
-    super(isScalar(a.loc, a.scale, a.concentration) ? [] : loc.shape, [], a.validateArgs);
-    this.loc = loc;
-    this.scale = scale;
+    super(loc, scale, a.validateArgs);
     this.concentration = concentration;
     this.checkParameters();
   }
   protected override expanded(shape: Shape): object {
-    return {
-      loc: this.loc.expand(shape),
-      scale: this.scale.expand(shape),
-      concentration: this.concentration.expand(shape),
-    };
+    return { ...super.expanded(shape), concentration: this.concentration.expand(shape) };
   }
   override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return { loc: constraints.real, scale: constraints.positive, concentration: constraints.real };
+    return { ...LOC_SCALE_CONSTRAINTS, concentration: constraints.real };
   }
   override get support(): Constraint {
     const end = this.loc.sub(this.scale.div(this.concentration));
     return constraints.interval(this.loc, choose(this.concentration.lt(0), end, Infinity));
-  }
-  override get hasRsample(): boolean {
-    return true;
   }
   override rsample(...given: SampleCall): Tensor {
     return this.icdf(uniform(this.extendedShape(sampleShapeOf(given, "rsample")), this.loc));
@@ -302,9 +270,6 @@ export class GeneralizedPareto extends Distribution {
         .mul(minus(1, safe.mul(2))),
     );
     return choose(valid, variance, NaN);
-  }
-  override get mode(): Tensor {
-    return this.loc;
   }
   override entropy(): Tensor {
     return this.scale.log().add(this.concentration).add(1).broadcastTo(this.batchShape);

@@ -5,15 +5,7 @@ import { signature, type Call } from "../signature.js";
 import { finfo } from "../tensor/dtype.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  isScalar,
-  parameter,
-  sampleShapeOf,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
+import { parameter, sampleShapeOf, VALIDATE, type ParameterLike, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
 import { Distribution, ExponentialFamily } from "./distribution.js";
@@ -44,7 +36,7 @@ export class Gamma extends ExponentialFamily {
   constructor(...given: GammaCall) {
     const a = readGamma(given, new.target.name);
     const [concentration, rate] = broadcastTwo(a.concentration, a.rate);
-    super(isScalar(a.concentration, a.rate) ? [] : concentration.shape, [], a.validateArgs);
+    super(concentration.shape, [], a.validateArgs);
     this.concentration = concentration;
     this.rate = rate;
     this.checkParameters();
@@ -148,9 +140,6 @@ export class InverseGamma extends TransformedDistribution<Gamma> {
   override get support(): Constraint {
     return constraints.positive;
   }
-  override get hasRsample(): boolean {
-    return true;
-  }
   get concentration(): Tensor {
     return this.baseDist.concentration;
   }
@@ -194,7 +183,7 @@ export class FisherSnedecor extends Distribution {
   constructor(...given: FisherSnedecorCall) {
     const a = readFisher(given, new.target.name);
     const [df1, df2] = broadcastTwo(a.df1, a.df2);
-    super(isScalar(a.df1, a.df2) ? [] : df1.shape, [], a.validateArgs);
+    super(df1.shape, [], a.validateArgs);
     this.df1 = df1;
     this.df2 = df2;
     this.checkParameters();

@@ -2,44 +2,23 @@
 import { fullLike, onesLike } from "../ops/index.js";
 import { finfo } from "../tensor/dtype.js";
 import type { Tensor } from "../tensor/tensor.js";
-import { isScalar, sampleShapeOf, type SampleCall, type Shape } from "./arguments.js";
+import { sampleShapeOf, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { Distribution } from "./distribution.js";
-import { LOC_SCALE_CONSTRAINTS, locScaleOf, type LocScaleCall } from "./normal.js";
+import { LOC_SCALE_CONSTRAINTS, LocScaleFamily, locScaleOf, type LocScaleCall } from "./loc-scale.js";
 import { broadcastTwo, EULER, minus } from "./numbers.js";
 import { TransformedDistribution } from "./transformed.js";
 import { AffineTransform, ExpTransform } from "./transforms.js";
 import { Uniform } from "./uniform.js";
 
 /** The difference of two exponentials. */
-export class Laplace extends Distribution {
-  readonly loc: Tensor;
-  readonly scale: Tensor;
+export class Laplace extends LocScaleFamily {
   constructor(...given: LocScaleCall) {
     const a = locScaleOf(given, new.target.name);
-    const [loc, scale] = broadcastTwo(a.loc, a.scale);
-    super(isScalar(a.loc, a.scale) ? [] : loc.shape, [], a.validateArgs);
-    this.loc = loc;
-    this.scale = scale;
+    super(...broadcastTwo(a.loc, a.scale), a.validateArgs);
     this.checkParameters();
   }
-  protected override expanded(shape: Shape): object {
-    return { loc: this.loc.expand(shape), scale: this.scale.expand(shape) };
-  }
-  override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return LOC_SCALE_CONSTRAINTS;
-  }
-  override get support(): Constraint {
-    return constraints.real;
-  }
-  override get hasRsample(): boolean {
-    return true;
-  }
   override get mean(): Tensor {
-    return this.loc;
-  }
-  override get mode(): Tensor {
     return this.loc;
   }
   override get variance(): Tensor {
@@ -79,11 +58,8 @@ export class Gumbel extends TransformedDistribution<Uniform> {
     const a = locScaleOf(given, new.target.name);
     const [loc, scale] = broadcastTwo(a.loc, a.scale);
     const { tiny, eps } = finfo(loc.dtype);
-    const base = isScalar(a.loc, a.scale)
-      ? new Uniform(tiny, 1 - eps, a.validateArgs)
-      : new Uniform(fullLike(loc, tiny), fullLike(loc, 1 - eps), a.validateArgs);
     super(
-      base,
+      new Uniform(fullLike(loc, tiny), fullLike(loc, 1 - eps), a.validateArgs),
       [
         new ExpTransform().inv,
         new AffineTransform(0, onesLike(scale).neg()),

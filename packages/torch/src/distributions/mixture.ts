@@ -11,7 +11,8 @@ import { Categorical } from "./categorical.js";
 import * as constraints from "./constraints.js";
 import { MixtureSameFamilyConstraint, type Constraint } from "./constraints.js";
 import { Distribution } from "./distribution.js";
-import { LOC_SCALE_CONSTRAINTS, locScaleOf, Normal, type LocScaleCall } from "./normal.js";
+import { LOC_SCALE_CONSTRAINTS, locScaleOf, type LocScaleCall } from "./loc-scale.js";
+import { Normal } from "./normal.js";
 import { TransformedDistribution, type Independent } from "./transformed.js";
 import { StickBreakingTransform } from "./transforms.js";
 
@@ -130,9 +131,6 @@ export class LogisticNormal extends TransformedDistribution<Independent<Normal>>
   }
   override get support(): Constraint {
     return constraints.simplex;
-  }
-  override get hasRsample(): boolean {
-    return true;
   }
   get loc(): Tensor {
     return this.baseDist.baseDist.loc;

@@ -1,58 +1,15 @@
 /** The normal distribution, and the lognormal. */
 import { noGrad } from "../autograd/modes.js";
 import { normal, zerosLike } from "../ops/index.js";
-import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  isScalar,
-  parameter,
-  sampleShapeOf,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
+import { sampleShapeOf, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
 import { ExponentialFamily } from "./distribution.js";
+import { LOC_SCALE_CONSTRAINTS, locScaleOf, scaleOf, type LocScaleCall, type ScaleCall } from "./loc-scale.js";
 import { broadcastTwo, choose, over, standardNormal } from "./numbers.js";
 import { TransformedDistribution } from "./transformed.js";
 import { AbsTransform, ExpTransform } from "./transforms.js";
-
-/** Where a distribution stands and how wide it is. */
-export interface LocScaleArguments {
-  readonly loc: ParameterLike;
-  /** > 0. */
-  readonly scale: ParameterLike;
-  /** Look at arguments. Default: `Distribution.setDefaultValidateArgs`. */
-  readonly validateArgs?: boolean | null;
-}
-/** @internal */
-export const LOC_SCALE = { loc: parameter, scale: parameter, validateArgs: VALIDATE };
-const readLocScale = signature("Normal", LOC_SCALE);
-/** @internal */
-export const locScaleOf = (given: LocScaleCall, fn: string): ReturnType<typeof readLocScale> => readLocScale(given, fn);
-export type LocScaleCall = Call<
-  LocScaleArguments,
-  ["loc", "scale", "validateArgs"],
-  [loc: ParameterLike, scale: ParameterLike, validateArgs?: boolean | null]
->;
-export interface ScaleArguments {
-  /** > 0. */
-  readonly scale: ParameterLike;
-  readonly validateArgs?: boolean | null;
-}
-const readScale = signature("HalfNormal", { scale: parameter, validateArgs: VALIDATE });
-export type ScaleCall = Call<
-  ScaleArguments,
-  ["scale", "validateArgs"],
-  [scale: ParameterLike, validateArgs?: boolean | null]
->;
-/** @internal */
-export const scaleOf = (given: ScaleCall, fn: string): ReturnType<typeof readScale> => readScale(given, fn);
-
-/** @internal */
-export const LOC_SCALE_CONSTRAINTS = { loc: constraints.real, scale: constraints.positive };
 
 /** Mean `loc`, standard deviation `scale`. */
 export class Normal extends ExponentialFamily {
@@ -62,7 +19,7 @@ export class Normal extends ExponentialFamily {
   constructor(...given: LocScaleCall) {
     const a = locScaleOf(given, new.target.name);
     const [loc, scale] = broadcastTwo(a.loc, a.scale);
-    super(isScalar(a.loc, a.scale) ? [] : loc.shape, [], a.validateArgs);
+    super(loc.shape, [], a.validateArgs);
     this.loc = loc;
     this.scale = scale;
     this.checkParameters();
@@ -144,9 +101,6 @@ export class LogNormal extends TransformedDistribution<Normal> {
   override get support(): Constraint {
     return constraints.positive;
   }
-  override get hasRsample(): boolean {
-    return true;
-  }
   get loc(): Tensor {
     return this.baseDist.loc;
   }
@@ -180,9 +134,6 @@ export class HalfNormal extends TransformedDistribution<Normal> {
   }
   override get support(): Constraint {
     return constraints.nonnegative;
-  }
-  override get hasRsample(): boolean {
-    return true;
   }
   get scale(): Tensor {
     return this.baseDist.scale;

@@ -61,6 +61,11 @@ export const uniform = (shape: Shape, like: Tensor): Tensor => ops.rand(shape, k
 /** @internal */
 export const filled = (shape: Shape, value: number, like: Tensor): Tensor => ops.full(shape, value, kindOf(like));
 
+/** @internal The values `[n]` of each distribution of a batch, as `enumerateSupport` returns them. */
+export function enumerated(values: Tensor, batchShape: Shape, expands: boolean): Tensor {
+  const each = values.view([-1, ...batchShape.map(() => 1)]);
+  return expands ? each.expand([-1, ...batchShape]) : each;
+}
 /** @internal The sum over the last `n` dimensions. */
 export function sumRightmost(value: Tensor, n: number): Tensor {
   return n === 0 ? value : value.reshape([...value.shape.slice(0, Math.max(0, value.ndim - n)), -1]).sum(-1);

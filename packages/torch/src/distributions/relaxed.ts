@@ -3,23 +3,12 @@ import { fullLike } from "../ops/index.js";
 import { signature, type Call } from "../signature.js";
 import { isTensor } from "../tensor/handle.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  checkOneGiven,
-  oneOfTwo,
-  parameter,
-  sampleShapeOf,
-  tensorOfTwo,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
-import { Categorical, CATEGORICAL_CONSTRAINTS } from "./categorical.js";
+import { checkOneGiven, parameter, sampleShapeOf, VALIDATE, type ParameterLike, type SampleCall } from "./arguments.js";
+import { CATEGORICAL_CONSTRAINTS, CategoricalFamily, WEIGHTS } from "./categorical.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
-import { Distribution } from "./distribution.js";
-import { broadcastTwo, clampProbs, uniform, type ProbsOrLogits } from "./numbers.js";
-import { oddsOf } from "./probs.js";
+import { broadcastTwo, clampProbs, uniform } from "./numbers.js";
+import { BINARY_CONSTRAINTS, ODDS, OddsFamily, oddsOf } from "./probs.js";
 import { TransformedDistribution } from "./transformed.js";
 import { ExpTransform, SigmoidTransform } from "./transforms.js";
 
@@ -30,12 +19,7 @@ export interface RelaxedBernoulliArguments {
   readonly logits?: ParameterLike | null;
   readonly validateArgs?: boolean | null;
 }
-const readBernoulli = signature("RelaxedBernoulli", {
-  temperature: parameter,
-  probs: oneOfTwo,
-  logits: oneOfTwo,
-  validateArgs: VALIDATE,
-});
+const readBernoulli = signature("RelaxedBernoulli", { temperature: parameter, ...ODDS, validateArgs: VALIDATE });
 export type RelaxedBernoulliCall = Call<
   RelaxedBernoulliArguments,
   ["temperature", "probs", "logits", "validateArgs"],
@@ -50,37 +34,20 @@ const asTensor = (temperature: ParameterLike, like: Tensor): Tensor =>
   isTensor(temperature) ? temperature : like.newFull([], temperature);
 
 /** The logits of a relaxed Bernoulli. */
-export class LogitRelaxedBernoulli extends Distribution {
+export class LogitRelaxedBernoulli extends OddsFamily {
   readonly temperature: Tensor;
-  readonly odds: ProbsOrLogits;
   constructor(...given: RelaxedBernoulliCall) {
     const a = readBernoulli(given, new.target.name);
-    const { odds, shape } = oddsOf(new.target.name, a);
-    super(shape, [], a.validateArgs);
+    const odds = oddsOf(new.target.name, a);
+    super(odds, odds.param.shape, a.validateArgs);
     this.temperature = asTensor(a.temperature, odds.param.detach());
-    this.odds = odds;
     this.checkParameters();
   }
-  protected override expanded(shape: Shape): object {
-    return { odds: this.odds.expand(shape) };
-  }
-  protected override follows(name: string): boolean {
-    return name !== this.odds.given;
-  }
   override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return { probs: constraints.unitInterval, logits: constraints.real };
+    return BINARY_CONSTRAINTS;
   }
   override get support(): Constraint {
     return constraints.real;
-  }
-  get probs(): Tensor {
-    return this.odds.probs;
-  }
-  get logits(): Tensor {
-    return this.odds.logits;
-  }
-  get paramShape(): Shape {
-    return this.odds.param.shape;
   }
   override rsample(...given: SampleCall): Tensor {
     const shape = this.extendedShape(sampleShapeOf(given, "rsample"));
@@ -96,26 +63,10 @@ export class LogitRelaxedBernoulli extends Distribution {
   }
 }
 
-/**
- * Numbers of [0, 1], near 0 or 1 for a low temperature.
- * @see Maddison et al., 2016, arXiv:1611.00712; Jang et al., 2016, arXiv:1611.01144.
- */
-export class RelaxedBernoulli extends TransformedDistribution<LogitRelaxedBernoulli> {
-  constructor(...given: RelaxedBernoulliCall) {
-    const a = readBernoulli(given, new.target.name);
-    checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
-    super(new LogitRelaxedBernoulli(a.temperature, a.probs, a.logits), new SigmoidTransform(), a.validateArgs);
-    this.checkParameters();
-  }
-  protected override follows(name: string): boolean {
-    return name !== this.baseDist.odds.given;
-  }
-  override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return { probs: constraints.unitInterval, logits: constraints.real };
-  }
-  override get support(): Constraint {
-    return constraints.unitInterval;
-  }
+/** Relaxed choices, made of their logits or logarithms, which the base distribution is over. */
+abstract class RelaxedFamily<
+  D extends LogitRelaxedBernoulli | ExpRelaxedCategorical,
+> extends TransformedDistribution<D> {
   override get hasRsample(): boolean {
     return true;
   }
@@ -130,6 +81,28 @@ export class RelaxedBernoulli extends TransformedDistribution<LogitRelaxedBernou
   }
 }
 
+/**
+ * Numbers of [0, 1], near 0 or 1 for a low temperature.
+ * @see Maddison et al., 2016, arXiv:1611.00712; Jang et al., 2016, arXiv:1611.01144.
+ */
+export class RelaxedBernoulli extends RelaxedFamily<LogitRelaxedBernoulli> {
+  constructor(...given: RelaxedBernoulliCall) {
+    const a = readBernoulli(given, new.target.name);
+    checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
+    super(new LogitRelaxedBernoulli(a.temperature, a.probs, a.logits), new SigmoidTransform(), a.validateArgs);
+    this.checkParameters();
+  }
+  protected override follows(name: string): boolean {
+    return name !== this.baseDist.odds.given;
+  }
+  override get argConstraints(): Readonly<Record<string, Constraint>> {
+    return BINARY_CONSTRAINTS;
+  }
+  override get support(): Constraint {
+    return constraints.unitInterval;
+  }
+}
+
 export interface RelaxedCategoricalArguments {
   /** > 0: near 0 samples are nearly one-hot. */
   readonly temperature: ParameterLike;
@@ -139,8 +112,7 @@ export interface RelaxedCategoricalArguments {
 }
 const readCategorical = signature("RelaxedOneHotCategorical", {
   temperature: parameter,
-  probs: tensorOfTwo,
-  logits: tensorOfTwo,
+  ...WEIGHTS,
   validateArgs: VALIDATE,
 });
 export type RelaxedCategoricalCall = Call<
@@ -150,42 +122,19 @@ export type RelaxedCategoricalCall = Call<
 >;
 
 /** The logarithms of a relaxed one-hot vector. */
-export class ExpRelaxedCategorical extends Distribution {
+export class ExpRelaxedCategorical extends CategoricalFamily {
   readonly temperature: Tensor;
-  /** @internal */
-  readonly categorical: Categorical;
   constructor(...given: RelaxedCategoricalCall) {
     const a = readCategorical(given, new.target.name);
-    checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
-    const categorical = new Categorical(a.probs, a.logits);
-    super(categorical.batchShape, categorical.paramShape.slice(-1), a.validateArgs);
-    this.categorical = categorical;
-    this.temperature = asTensor(a.temperature, categorical.odds.param.detach());
+    super(new.target.name, a);
+    this.temperature = asTensor(a.temperature, this.categorical.odds.param.detach());
     this.checkParameters();
-  }
-  protected override expanded(shape: Shape): object {
-    return { categorical: this.categorical.expand(shape) };
-  }
-  protected override follows(name: string): boolean {
-    return name !== this.categorical.odds.given;
-  }
-  override get argConstraints(): Readonly<Record<string, Constraint>> {
-    return CATEGORICAL_CONSTRAINTS;
   }
   override get support(): Constraint {
     return constraints.realVector;
   }
   override get hasRsample(): boolean {
     return true;
-  }
-  get probs(): Tensor {
-    return this.categorical.probs;
-  }
-  get logits(): Tensor {
-    return this.categorical.logits;
-  }
-  get paramShape(): Shape {
-    return this.categorical.paramShape;
   }
   override rsample(...given: SampleCall): Tensor {
     const shape = this.extendedShape(sampleShapeOf(given, "rsample"));
@@ -206,7 +155,7 @@ export class ExpRelaxedCategorical extends Distribution {
 }
 
 /** Vectors of the simplex, nearly one-hot for a low temperature. */
-export class RelaxedOneHotCategorical extends TransformedDistribution<ExpRelaxedCategorical> {
+export class RelaxedOneHotCategorical extends RelaxedFamily<ExpRelaxedCategorical> {
   constructor(...given: RelaxedCategoricalCall) {
     const a = readCategorical(given, new.target.name);
     checkOneGiven(new.target.name, { probs: a.probs, logits: a.logits });
@@ -222,17 +171,5 @@ export class RelaxedOneHotCategorical extends TransformedDistribution<ExpRelaxed
   }
   override get support(): Constraint {
     return constraints.simplex;
-  }
-  override get hasRsample(): boolean {
-    return true;
-  }
-  get temperature(): Tensor {
-    return this.baseDist.temperature;
-  }
-  get probs(): Tensor {
-    return this.baseDist.probs;
-  }
-  get logits(): Tensor {
-    return this.baseDist.logits;
   }
 }

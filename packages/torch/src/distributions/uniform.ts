@@ -1,15 +1,7 @@
 /** The uniform distribution. */
 import { signature, type Call } from "../signature.js";
 import type { Tensor } from "../tensor/tensor.js";
-import {
-  isScalar,
-  parameter,
-  sampleShapeOf,
-  VALIDATE,
-  type ParameterLike,
-  type SampleCall,
-  type Shape,
-} from "./arguments.js";
+import { parameter, sampleShapeOf, VALIDATE, type ParameterLike, type SampleCall, type Shape } from "./arguments.js";
 import * as constraints from "./constraints.js";
 import type { Constraint } from "./constraints.js";
 import { Distribution } from "./distribution.js";
@@ -35,7 +27,7 @@ export class Uniform extends Distribution {
   constructor(...given: UniformCall) {
     const a = read(given, new.target.name);
     const [low, high] = broadcastTwo(a.low, a.high);
-    super(isScalar(a.low, a.high) ? [] : low.shape, [], a.validateArgs);
+    super(low.shape, [], a.validateArgs);
     this.low = low;
     this.high = high;
     this.checkParameters();
