@@ -25,7 +25,7 @@ export function chartsOf(runs: readonly Run[]): LineChart[] {
 }
 
 function namesOf(all: readonly Readonly<Record<string, number>>[]): string[] {
-  const rank = (name: string): number => (/loss/i.test(name) ? 1 : isAccuracy(name) ? 0 : 2);
+  const rank = (name: string): number => (/loss/i.test(name) ? 0 : isScore(name) ? 1 : 2);
   return [...new Set(all.flatMap((metrics) => Object.keys(metrics)))].sort((a, b) => rank(a) - rank(b));
 }
 

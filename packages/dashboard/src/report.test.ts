@@ -378,6 +378,6 @@ test("hyper-parameters: of one run all, of several those that differ", () => {
     parseRunLog(logText({ name: `lr ${lr}` }).replace('"model"', `"hyperparameters":{"lr":${lr},"width":64},"model"`));
   assert.match(renderReport({ title: "one", runs: [run(0.1)] }), /<h2>Hyper-parameters<\/h2>[^]*data-label="width"/);
   const two = renderReport({ title: "two", runs: [run(0.1), run(0.2)] });
-  assert.match(two, /Hyper-parameters that differ[^]*data-label="lr">0\.2000</);
+  assert.match(two, /Hyper-parameters that differ[^]*data-label="lr">0\.2</);
   assert.doesNotMatch(two, /data-label="width"/);
 });

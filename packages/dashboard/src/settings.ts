@@ -1,4 +1,3 @@
-import { metric } from "./format.js";
 import { escape } from "./html.js";
 import { swatch } from "./palette.js";
 import type { Run } from "./records.js";
@@ -24,6 +23,6 @@ export function settingsTable(runs: readonly Run[]): string {
 
 function valueText(value: unknown): string {
   if (value === undefined) return "–";
-  if (typeof value === "number") return metric(value);
+  if (typeof value === "number") return String(value);
   return typeof value === "string" ? value : JSON.stringify(value);
 }

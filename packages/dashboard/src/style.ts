@@ -25,7 +25,7 @@ td.many { white-space: normal; min-width: 16em; }
 td.many span { white-space: nowrap; }
 @media (max-width: 800px) { main { padding: 24px 16px 40px; } th, td { padding: 10px; } }
 tbody tr + tr td { border-top: 1px solid var(--line); }
-td.run { font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 9em; max-width: 26em; }
+td.run { font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 15em; max-width: 30em; }
 td.run small { display: block; font-weight: 400; color: var(--soft); }
 td.settings { white-space: normal; overflow-wrap: anywhere; }
 td .bar { display: block; height: 4px; margin-top: 5px; border-radius: 2px; background: var(--track); }

@@ -42,7 +42,7 @@ function columnsOf(runs: readonly Run[], unit: string): Column[] {
   return [
     column("Seconds per epoch", (f) => (f.secondsPerEpoch === null ? null : { text: digits(f.secondsPerEpoch, 3) })),
     barred(`${capital(unit)} per second`, (f) => f.samplesPerSecond, integer),
-    column(`Speed against ${baseline?.name ?? ""}`, (f) =>
+    column(`Speed against ${shortened(baseline?.name ?? "", 20)}`, (f) =>
       f.speed === null || runs.length < 2 ? null : { text: `${f.speed.toFixed(2)} ×` },
     ),
     barred("Peak training memory", (f) => f.peakMemory, bytes),
@@ -93,10 +93,11 @@ export function comparisonText(runs: readonly Run[], options: ComparisonOptions 
 function textOf(runs: readonly Run[], options: ComparisonOptions): string {
   const columns = columnsOf(runs, options.unit ?? "samples");
   const heads = columns.map(({ title }) => breakTitle(title));
+  const names = runs.map((run) => shortened(run.name, LONGEST_NAME));
   const grid = [
     ["", "", ...heads.map(([first]) => first)],
     ["Run", "Precision", ...heads.map(([, second]) => second)],
-    ...runs.map((run, i) => [run.name, precisionOf(run), ...columns.map(({ cells }) => cells[i]?.text ?? "–")]),
+    ...runs.map((run, i) => [names[i] ?? "", precisionOf(run), ...columns.map(({ cells }) => cells[i]?.text ?? "–")]),
   ];
   const widths = (grid[0] ?? []).map((_, c) => Math.max(...grid.map((row) => row[c]?.length ?? 0)));
   const lines = grid.map((row) =>
@@ -104,6 +105,17 @@ function textOf(runs: readonly Run[], options: ComparisonOptions): string {
   );
   const rule = "─".repeat(widths.reduce((sum, w) => sum + w, 0) + 3 * (widths.length - 1) + 2);
   return [...lines.slice(0, 2), rule, ...lines.slice(2)].join("\n");
+}
+
+/** In a terminal. */
+const LONGEST_NAME = 40;
+
+/** Its beginning and its end: names of a sweep differ in either. */
+function shortened(name: string, most: number): string {
+  const letters = [...name];
+  if (letters.length <= most) return name;
+  const end = Math.floor((most - 1) / 2);
+  return `${letters.slice(0, most - 1 - end).join("")}…${letters.slice(-end).join("")}`;
 }
 
 /** `Peak training memory` → `Peak training`, `memory`: the last word goes below. */

@@ -118,8 +118,12 @@ function curve(series: Series, x: Scale, y: Scale, chart: LineChart, width: numb
   return out.join("");
 }
 
-/** Each curve is thinner than the one it lies on: runs from one seed often coincide, and all should be seen. */
+/**
+ * Each curve is thinner than the one it lies on: runs from one seed often coincide, and all should be seen. Where there
+ * are many, width would hide more than it shows.
+ */
 function strokeWidth(index: number, count: number): number {
+  if (count > 4) return 1.75;
   return 1.75 + 1.75 * Math.min(3, count - 1 - index);
 }
 

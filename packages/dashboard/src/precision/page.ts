@@ -150,7 +150,7 @@ function map(data: StepPrecisionData, limits: Limits): string {
     working.map(gradientsOf).filter((r) => r !== null),
     limits,
   );
-  const axes = `<td></td><td>Full width: ${seconds(longest)}</td><td>${axisLabels(activationAxis)}</td><td>${axisLabels(gradientAxis)}</td>`;
+  const axes = `<td></td><td>Full width: ${seconds(longest)}</td><td class="numbers" data-label="Activations">${axisLabels(activationAxis)}</td><td class="numbers" data-label="Gradients">${axisLabels(gradientAxis)}</td>`;
   const body = rows
     .map((m, i) => {
       // Every screenful has its axis: the foot of a long table is out of sight.
@@ -190,7 +190,7 @@ function row(m: ModulePrecision, longest: number, activationAxis: Axis, gradient
     casts === 0
       ? ""
       : `<div class="note">${casts} cast${casts === 1 ? "" : "s"}, ${share(castSeconds / (spent || 1))} of its time</div>`;
-  return `<tr>${name}<td class="flow">${lanes}${note}</td><td class="numbers">${strip(m.activations, activationAxis, `Activations of ${label}`)}</td><td class="numbers">${strip(gradientsOf(m), gradientAxis, `Gradients of ${label}`)}</td></tr>`;
+  return `<tr>${name}<td class="flow">${lanes}${note}</td><td class="numbers" data-label="Activations">${strip(m.activations, activationAxis, `Activations of ${label}`)}</td><td class="numbers" data-label="Gradients">${strip(gradientsOf(m), gradientAxis, `Gradients of ${label}`)}</td></tr>`;
 }
 
 function lane(operators: readonly OperatorUse[], phase: "forward" | "backward", longest: number): string {

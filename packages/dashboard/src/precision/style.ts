@@ -41,5 +41,14 @@ svg.strip path { stroke: none; } .strip .in { fill: var(--fits); } .strip .sub {
 .map tr.axes td, .map tfoot td { border-top: 1px solid var(--line); padding-top: 6px; padding-bottom: 4px; color: var(--soft); font-size: 12px; }
 .ops td, .ops th { padding: 6px 14px; } .ops td:nth-child(-n+4), .ops th:nth-child(-n+4) { text-align: left; } .ops i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; background: var(--d); margin-right: 7px; }
 .ops tr.first td { border-top: 1px solid var(--soft); }
+@media (max-width: 640px) {
+  .map, .map tbody, .map tfoot, .map tr, .map td { display: block; width: auto; }
+  .map thead { display: none; }
+  .map tbody tr + tr { border-top: 1px solid var(--line); }
+  .map tbody tr + tr td, .map tr.axes td, .map tfoot td { border-top: 0; }
+  .map tr { padding: 8px 0; } .map td { padding: 3px 14px; } .map td:empty { display: none; }
+  .map td.name { white-space: normal; overflow-wrap: anywhere; }
+  .map td.numbers::before { content: attr(data-label); display: block; color: var(--soft); font-size: 11px; }
+}
 @media print { .flow, .numbers { width: auto; } }
 `.trim();
