@@ -24,7 +24,7 @@ const NAMES: Readonly<Record<string, string>> = {
   "dashboard.": "baselineOf figuresOf findRunLogs parseRunLog parseRunLogs readRunLog readRunLogs readStepPrecision",
   "lightning.":
     "AsyncCheckpointIO BaseFinetuning Checkpoint CheckpointIO LRFinder Tuner Callback DeviceStatsMonitor DoublePrecision FullPrecision GradientAccumulationScheduler HalfPrecision LightningDataModule LightningModule LightningOptimizer Logger LossScaling Precision " +
-    "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isolateRng " +
+    "TruePrecision availablePrecisions flawOf forecastMemory measureRange rangeOf rankZeroDeprecation rankZeroOnly rankZeroWarn findSharedParameters findUsableCudaDevices garbageCollectionCuda gradNorm isOverridden isolateRng " +
     "moveDataToDevice recursiveDetach setSharedParameters suggestedMaxNumWorkers recommend registerAmpBackend sharesIn writeCheckpoint",
   "lightning.BaseFinetuning.": "flattenModules makeTrainable freezeModule filterOnOptimizer",
   "lightning.AsyncCheckpointIO#": "saveCheckpoint removeCheckpoint",

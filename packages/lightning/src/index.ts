@@ -217,6 +217,7 @@ export {
   suggestedMaxNumWorkers,
 } from "./utilities/devices.js";
 export { gradNorm } from "./utilities/grad-norm.js";
+export { isOverridden } from "./utilities/is-overridden.js";
 export { isolateRng } from "./utilities/isolate-rng.js";
 export { garbageCollectionCuda, isOomError } from "./utilities/memory.js";
 export { findSharedParameters, setSharedParameters } from "./utilities/shared-parameters.js";
