@@ -6,6 +6,7 @@ import { Callback } from "./callbacks/callback.js";
 import type { CheckpointIO } from "./checkpoint/checkpoint-io.js";
 import { openCheckpointInPart } from "./checkpoint/file.js";
 import type { Checkpoint } from "./checkpoint/format.js";
+import { isTorchFile } from "./checkpoint/lightning-file.js";
 import { isCustom } from "./checkpoint/resolve-io.js";
 import { forRank } from "./checkpoint/rank-state.js";
 import type { StoredCheckpoint } from "./checkpoint/stored.js";
@@ -257,7 +258,8 @@ export class Run implements LoopContext, ModuleHost {
   /** Read the checkpoint that this run goes on from: of shares, what this process needs, when it needs it. */
   open(path: string, dtype: DType | null = null): Checkpoint {
     let saved: Checkpoint;
-    if (dtype === null && this.#readsInPart) ({ checkpoint: saved, stored: this.stored } = openCheckpointInPart(path));
+    if (dtype === null && this.#readsInPart && !isTorchFile(path))
+      ({ checkpoint: saved, stored: this.stored } = openCheckpointInPart(path));
     else saved = this.owner.checkpointIO.loadCheckpoint(path, dtype === null ? {} : { dtype });
     const checkpoint = forRank(saved, this.strategy);
     this.checkpointPath = path;

@@ -1,10 +1,11 @@
-/** Checkpoints that Lightning wrote in Python: files of torch.save, of which weights and hyperparameters are taken. */
+/** Checkpoints that Lightning wrote in Python: files of torch.save, with weights, hyperparameters and the state of training. */
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { checkPath, isTensor, load, withFile, type DType, type Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
 import { castStateDict, checkWeightsDtype } from "./file.js";
 import { CHECKPOINT_FORMAT, type Checkpoint } from "./format.js";
+import { loopsOf } from "./lightning-loops.js";
 
 /** What Lightning's Trainer puts into a checkpoint; anything else is a hook's. */
 const THEIRS: ReadonlySet<string> = new Set([
@@ -45,17 +46,35 @@ export function readLightningFile(path: string, dtype: DType | undefined): Check
   const hparams: unknown = file["hyper_parameters"];
   const datamodule: unknown = file["datamodule_hyper_parameters"];
   const [epoch, steps] = [file["epoch"], file["global_step"]];
+  const globalStep = typeof steps === "number" ? steps : 0;
   return {
     ...Object.fromEntries(Object.entries(file).filter(([name]) => !THEIRS.has(name))),
     format: CHECKPOINT_FORMAT,
     epoch: typeof epoch === "number" ? epoch : 0,
-    globalStep: typeof steps === "number" ? steps : 0,
+    globalStep,
     stateDict: castStateDict(Object.fromEntries(entries), target),
     hyperparameters: inCamelCase(hparams),
     ...(datamodule === undefined
       ? {}
       : { datamodule: { name: "", hyperparameters: inCamelCase(datamodule), state: {} } }),
+    ...trainingState(path, file, globalStep),
   };
+}
+
+/** Of a whole checkpoint; nothing of one of weights only. Optimizers and schedulers read PyTorch's states themselves. */
+function trainingState(path: string, file: Readonly<Record<string, unknown>>, globalStep: number): Partial<Checkpoint> {
+  const { loops, optimizer_states: optimizers, lr_schedulers: schedulers } = file;
+  if (loops === undefined || !isList(optimizers) || !isList(schedulers)) return {};
+  return {
+    loops: loopsOf(path, loops, globalStep),
+    optimizerStates: optimizers,
+    lrSchedulers: schedulers,
+    // Lightning does not say which; its loss scale begins anew.
+    precision: { name: "", state: null },
+  };
+}
+function isList(value: unknown): value is Record<string, unknown>[] {
+  return Array.isArray(value) && value.every(isPlainObject);
 }
 
 function inCamelCase(hparams: unknown): Record<string, unknown> {
@@ -69,8 +88,8 @@ function isWeight(entry: readonly [unknown, unknown]): entry is readonly [string
 }
 const camel = (name: string): string => name.replaceAll(/_([a-z\d])/g, (_, c: string) => c.toUpperCase());
 
-/** By its first bytes: an archive, or a pickle. */
-function isTorchFile(path: string): boolean {
+/** @internal By its first bytes: an archive, or a pickle. */
+export function isTorchFile(path: string): boolean {
   return withFile("loadFromCheckpoint", "read", path, () => {
     if (!statSync(path).isFile()) return false;
     const first = new Uint8Array(4);

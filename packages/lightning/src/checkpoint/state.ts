@@ -189,7 +189,7 @@ async function restoreAll(run: Run, checkpoint: Checkpoint): Promise<void> {
   const { optimizerStates, lrSchedulers, precision, ...training } = trainingOf(run, checkpoint);
   const loops = placedIn(run, checkpoint, training.loops);
   const { progress, fetcher } = loops;
-  if (precision.name !== run.precision.name) {
+  if (precision.name !== "" && precision.name !== run.precision.name) {
     warn(
       "WARN_RESUME_PRECISION",
       plainText(

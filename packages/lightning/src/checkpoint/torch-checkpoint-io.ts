@@ -15,6 +15,7 @@ import { MisconfigurationError } from "../errors.js";
 import { CheckpointIO, type CheckpointStorage } from "./checkpoint-io.js";
 import { makeFolderOf, readCheckpoint, writeCheckpoint, type ReadCheckpointOptions } from "./file.js";
 import type { Checkpoint } from "./format.js";
+import { readLightningFile } from "./lightning-file.js";
 
 export interface TorchCheckpointIOOptions {
   /**
@@ -56,9 +57,12 @@ export class TorchCheckpointIO extends CheckpointIO {
     saveSharded(path, checkpoint, this.maxShardSize, { metadata: storage.metadata ?? {} });
   }
 
+  /** Lightning's own files too. */
   override loadCheckpoint(path: string, options: ReadCheckpointOptions = {}): Checkpoint {
     atMost("TorchCheckpointIO.loadCheckpoint", arguments, 2);
-    return readCheckpoint(path, options);
+    checkPath("loadCheckpoint", path);
+    const { device, dtype } = options;
+    return (device === undefined ? readLightningFile(path, dtype) : null) ?? readCheckpoint(path, options);
   }
 
   override removeCheckpoint(path: string): void {
