@@ -76,10 +76,11 @@ export class FitValidation {
   async run(): Promise<void> {
     const { progress, validation, results } = this.#parts;
     if (validation === null) return;
-    const { module, strategy, metricStore } = this.#context;
+    const { module, options, strategy, metricStore } = this.#context;
     progress.phase = "validated";
     this.#parts.replays?.rest();
-    if (!progress.windowOpen) mustEnd("onValidationModelZeroGrad", module.onValidationModelZeroGrad());
+    if (!progress.windowOpen && options.limitValBatches !== 0)
+      mustEnd("onValidationModelZeroGrad", module.onValidationModelZeroGrad());
     const device = strategy.rootDevice;
     const rng = captureRng(device);
     this.#reload(validation);
