@@ -45,7 +45,8 @@ export interface ReadCheckpointOptions {
   /** Weights are cast to it; the rest stays as it was saved. */
   readonly dtype?: DType;
 }
-const READ: OptionNames<ReadCheckpointOptions> = { device: deviceKind, dtype: true };
+/** @internal */
+export const READ: OptionNames<ReadCheckpointOptions> = { device: deviceKind, dtype: true };
 
 /**
  * Write a checkpoint as one safetensors file. Atomic: the file is complete or absent. Its folder is made when missing.

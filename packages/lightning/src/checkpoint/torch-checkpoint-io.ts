@@ -13,7 +13,7 @@ import {
 } from "@nbit/torch";
 import { MisconfigurationError } from "../errors.js";
 import { CheckpointIO, type CheckpointStorage } from "./checkpoint-io.js";
-import { makeFolderOf, readCheckpoint, writeCheckpoint, type ReadCheckpointOptions } from "./file.js";
+import { makeFolderOf, READ, readCheckpoint, writeCheckpoint, type ReadCheckpointOptions } from "./file.js";
 import type { Checkpoint } from "./format.js";
 import { readLightningFile } from "./lightning-file.js";
 
@@ -61,6 +61,7 @@ export class TorchCheckpointIO extends CheckpointIO {
   override loadCheckpoint(path: string, options: ReadCheckpointOptions = {}): Checkpoint {
     atMost("TorchCheckpointIO.loadCheckpoint", arguments, 2);
     checkPath("loadCheckpoint", path);
+    checkOptions("readCheckpoint", options, READ);
     const { device, dtype } = options;
     return (device === undefined ? readLightningFile(path, dtype) : null) ?? readCheckpoint(path, options);
   }
