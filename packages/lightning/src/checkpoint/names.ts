@@ -2,6 +2,7 @@
  * Names of checkpoint files, from a template and the values of metrics. A name stays in its folder, whatever the
  * template, the metrics and their values are.
  */
+import { Buffer } from "node:buffer";
 import { plainText } from "@nbit/torch";
 
 /** Values that a file name may show. */

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { existsSync, readFileSync } from "node:fs";
 import { plainText, withFile, writeText } from "@nbit/torch";
 import { warn } from "../warnings.js";

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
 import { withFile, plainText } from "@nbit/torch";
 import { atExit, checkLog, LogFile } from "./log-file.js";

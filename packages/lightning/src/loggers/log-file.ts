@@ -1,4 +1,5 @@
 /** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
+import { Buffer } from "node:buffer";
 import {
   closeSync,
   constants,

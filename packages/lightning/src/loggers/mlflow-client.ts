@@ -1,4 +1,5 @@
 /** MLflow's REST API 2.0, as far as a logger needs it. */
+import { Buffer } from "node:buffer";
 import { createReadStream, statSync } from "node:fs";
 import { basename } from "node:path";
 import { Readable } from "node:stream";

@@ -2,6 +2,7 @@
  * The log of a run as the `wandb` client writes it and `wandb sync` reads it: LevelDB's log format behind a header of
  * seven bytes, with the plain CRC-32, and a protocol buffer `Record` in each entry.
  */
+import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, ftruncateSync, openSync } from "node:fs";
 import { crc32 } from "node:zlib";
 import { asFileError, withFile, writeAll } from "@nbit/torch";

@@ -1,4 +1,5 @@
 /** A run of Weights & Biases that is kept in files until `wandb sync` sends it. */
+import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";

@@ -1,4 +1,5 @@
 /** The IDX format, in which MNIST is distributed: big-endian arrays of one dtype. */
+import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, openSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { ArgumentError, NbitError } from "../errors.js";

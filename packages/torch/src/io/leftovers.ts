@@ -9,6 +9,7 @@
  * and its namespace of processes: of processes elsewhere, on a shared file system or in another container, nobody can
  * say whether they live.
  */
+import { Buffer } from "node:buffer";
 import { createHash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from "node:fs";
 import { hostname } from "node:os";

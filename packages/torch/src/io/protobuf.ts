@@ -1,4 +1,5 @@
 /** Protocol buffers, as far as files of others need them: no schema, no dependency, and parts that are not copied. */
+import { Buffer } from "node:buffer";
 
 /** Writes one message: fields in the order in which they are added. */
 export class Message {

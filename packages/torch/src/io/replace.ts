@@ -1,4 +1,5 @@
 /** How a file is replaced by a whole new one, or left as it is. Loads nothing native. */
+import { Buffer } from "node:buffer";
 import {
   closeSync,
   fstatSync,

@@ -1,4 +1,5 @@
 /** Writing safetensors files. */
+import { Buffer } from "node:buffer";
 import { ArgumentError, OutOfMemoryError } from "../errors.js";
 import { filled, flag, isPlain, orNull, such } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";

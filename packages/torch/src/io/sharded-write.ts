@@ -1,4 +1,5 @@
 /** Saving by several processes: each writes its own parts, then one says which files make up the whole. */
+import { Buffer } from "node:buffer";
 import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ArgumentError } from "../errors.js";

@@ -1,4 +1,5 @@
 /** Nested states as JSON and tensors, and back, exactly. */
+import { Buffer } from "node:buffer";
 import { DEEPEST } from "../limits.js";
 import { ArgumentError, describe, verbatim } from "../errors.js";
 import { viewAsComplex, viewAsReal } from "../ops/index.js";

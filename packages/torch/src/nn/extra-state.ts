@@ -1,4 +1,5 @@
 /** What modules keep beside tensors of their own, as a tensor of a state dict. */
+import { Buffer } from "node:buffer";
 import { ArgumentError } from "../errors.js";
 import { packState, unpackState } from "../io/state.js";
 import { isTensor } from "../tensor/handle.js";

@@ -1,4 +1,5 @@
 /** A graph of ONNX while it is built: nodes, constants and names, written as its messages at once. */
+import { Buffer } from "node:buffer";
 import type { DType, Tensor } from "../tensor/index.js";
 import { eachChunk } from "../io/chunks.js";
 import { OnnxError } from "./errors.js";

@@ -1,4 +1,5 @@
 /** Several traces of one model as one program, whose numbers are fixed or formulas of the dynamic axes. */
+import { Buffer } from "node:buffer";
 import { describeLine, userLine } from "../dtype-mismatch.js";
 import type { DType, Tensor } from "../tensor/index.js";
 import { OnnxError } from "./errors.js";

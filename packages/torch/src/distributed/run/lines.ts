@@ -1,4 +1,5 @@
 /** Output of a process as whole lines, so that those of several never mix within one. */
+import { Buffer } from "node:buffer";
 
 const NEWLINE = 10;
 /** A line that is longer is shown in pieces. */

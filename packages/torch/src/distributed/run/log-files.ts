@@ -1,4 +1,5 @@
 /** Everything that each rank writes, in a file of its own. */
+import { Buffer } from "node:buffer";
 import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { asFileError } from "../../io/errors.js";

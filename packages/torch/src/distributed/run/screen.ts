@@ -1,4 +1,5 @@
 /** The terminal that all ranks share: whole lines, each with its rank, and a memory of who wrote last. */
+import { Buffer } from "node:buffer";
 
 /** What is kept of each rank to be shown again. */
 const LAST_LINES = 40;

@@ -1,4 +1,5 @@
 /** NumPy's types of elements, as texts such as `<f4`, and ours. */
+import { Buffer } from "node:buffer";
 import type { DType } from "../../tensor/index.js";
 
 /** A type of elements, and how they lie in a file. */

@@ -1,4 +1,5 @@
 /** The header of a `.npy` file, read and written. */
+import { Buffer } from "node:buffer";
 import { quoted } from "../../plain-text.js";
 import type { DType } from "../../tensor/index.js";
 import { numpyName, numpyType, type NumpyType } from "./dtypes.js";

@@ -1,4 +1,5 @@
 /** Writing files that `numpy.load` reads. */
+import { Buffer } from "node:buffer";
 import { ArgumentError } from "../../errors.js";
 import { filled, isPlain } from "../../kinds.js";
 import { atMost, checkArguments } from "../../options.js";

@@ -1,4 +1,5 @@
 /** The arguments of a pickle's operations. */
+import { Buffer } from "node:buffer";
 import { isUtf8 } from "node:buffer";
 import type { PickleFault } from "./values.js";
 

@@ -1,4 +1,5 @@
 /** What a pickle builds, before anything is made of it: no class of Python's is looked up, and nothing is run. */
+import { Buffer } from "node:buffer";
 
 /** A value of a pickle. Numbers are Python's ints and floats alike; a bigint is an int that no number holds. */
 export type PyValue =

@@ -1,4 +1,5 @@
 /** Pickles of protocol 2, in the operations that `torch.load(weights_only=True)` knows. */
+import { Buffer } from "node:buffer";
 
 /** Bytes that grow. */
 class Bytes {

@@ -1,4 +1,5 @@
 /** The names that a file of `torch.save` may use, and what each means here. Everything else is refused. */
+import { Buffer } from "node:buffer";
 import { Complex } from "../../ops/index.js";
 import { device as deviceOf, isDType } from "../../tensor/index.js";
 import { NbitError } from "../../errors.js";

@@ -1,4 +1,5 @@
 /** `torch.load`, which runs nothing of the file. */
+import { Buffer } from "node:buffer";
 import { byDefault, either, filled, flag, orNull, such } from "../../kinds.js";
 import { ArgumentError } from "../../errors.js";
 import type { OptionNames } from "../../options.js";

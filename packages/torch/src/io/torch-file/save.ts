@@ -1,4 +1,5 @@
 /** `torch.save`: a file that `torch.load` reads, also with `weights_only=True`. */
+import { Buffer } from "node:buffer";
 import { anything, byDefault, filled, flag } from "../../kinds.js";
 import type { OptionNames } from "../../options.js";
 import { signature, type Call } from "../../signature.js";

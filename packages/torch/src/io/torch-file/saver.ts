@@ -1,4 +1,5 @@
 /** Values as a pickle, and the storages of its tensors. */
+import { Buffer } from "node:buffer";
 import { ArgumentError, verbatim } from "../../errors.js";
 import { DEEPEST } from "../../limits.js";
 import { extraStateOf, isPlainExtraState } from "../../nn/extra-state.js";

@@ -1,4 +1,5 @@
 /** PyTorch's first format, of 2016: an archive of tar with the storages, the tensors and a pickle that names them. */
+import { Buffer } from "node:buffer";
 import { itemSize } from "../../tensor/dtype.js";
 import { Expect, PyMade, type PyValue } from "../pickle/values.js";
 import { eachPiece } from "../source.js";

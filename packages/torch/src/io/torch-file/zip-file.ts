@@ -1,4 +1,5 @@
 /** The format that `torch.save` writes today: an archive of one pickle, and a file for each storage. */
+import { Buffer } from "node:buffer";
 import { fromFile } from "../../ops/index.js";
 import { quoted } from "../../plain-text.js";
 import { ZipArchive, type ZipEntry } from "../zip/read.js";

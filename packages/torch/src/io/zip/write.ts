@@ -1,4 +1,5 @@
 /** Zip archives, written to a file in one pass, with data at addresses that readers can map. */
+import { Buffer } from "node:buffer";
 import { writeSync } from "node:fs";
 import { crc32, deflateRawSync } from "node:zlib";
 import { writeAll } from "../replace.js";

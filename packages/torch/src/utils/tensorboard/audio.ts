@@ -1,4 +1,5 @@
 /** Sound as a WAV file of 16 bits. */
+import { Buffer } from "node:buffer";
 import { Message } from "../../io/protobuf.js";
 
 /** `Summary.Audio` of one channel; what is beyond -1 … 1 is cut off. */

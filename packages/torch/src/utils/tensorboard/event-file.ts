@@ -1,4 +1,5 @@
 /** A file of events: length, checksum, message, checksum; again and again, only ever appended to. */
+import { Buffer } from "node:buffer";
 import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";

@@ -1,4 +1,5 @@
 /** PNG files, still and moving: what browsers show, and readers of event files know. */
+import { Buffer } from "node:buffer";
 import { crc32, deflateSync } from "node:zlib";
 
 /** Pixels of 8 bits, row by row: grey, grey and opacity, RGB, or RGB and opacity. */

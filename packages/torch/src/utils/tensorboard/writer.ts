@@ -1,4 +1,5 @@
 /** Values, pictures and graphs of a run, as files that TensorBoard reads. */
+import { Buffer } from "node:buffer";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ArgumentError } from "../../errors.js";
