@@ -40,6 +40,10 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Protected: for subclasses, and what calls these.",
   ],
   [
+    /^vision\.transforms\.Transform#call$|^lightning\.Profiler#profile$/,
+    "Of abstract classes: what extends them has what these call.",
+  ],
+  [
     /^torch\.distributions\.(constraints\.)?\w+#(expanded|follows|checkParameters|checkValue|validateSample|compute|invert|callInverse|checkSize|logNorm|logNormalizer)$/,
     "Protected: for subclasses, and what calls these.",
   ],

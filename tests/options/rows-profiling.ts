@@ -44,7 +44,7 @@ export const PLAIN_PROFILING: Readonly<Record<string, string>> = {
   "lightning.": "PassThroughProfiler bottleneckOf getAvailableFlops measureFlops",
   "lightning.AdvancedProfiler#": "start stop summary",
   "lightning.PassThroughProfiler#": "start stop",
-  "lightning.Profiler#": "summary profile describe report",
+  "lightning.Profiler#": "summary describe report",
   "lightning.PyTorchProfiler#": "start stop summary",
   "lightning.SimpleProfiler#": "start stop summary",
   "lightning.Throughput#": "compute reset",

@@ -12,7 +12,6 @@ export const VISION: Readonly<Record<string, string>> = {
     "RandomGrayscale RandomHorizontalFlip RandomInvert RandomOrder RandomPosterize RandomResizedCrop " +
     "RandomResizedCrop.getParams RandomRotation RandomRotation.getParams RandomSolarize " +
     "RandomVerticalFlip Resize TenCrop ToTensor Transform TrivialAugmentWide",
-  "vision.transforms.Transform#": "call",
   "vision.transforms.functional.":
     "adjustBrightness adjustContrast adjustGamma adjustHue adjustSaturation adjustSharpness affine " +
     "autocontrast centerCrop convertImageDtype crop elasticTransform equalize erase fiveCrop gaussianBlur " +

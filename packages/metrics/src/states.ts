@@ -16,6 +16,8 @@ export const REDUCTIONS: readonly unknown[] = ["sum", "mean", "cat", "min", "max
 export function dimZeroCat(list: readonly Tensor[] | Tensor): Tensor {
   atMost("dimZeroCat", arguments, 1);
   if (list instanceof Tensor) return list;
+  if (!Array.isArray(list) || !list.every((t) => t instanceof Tensor))
+    throw new ArgumentError("dimZeroCat", "tensors in an array, or one", list);
   const parts = list.map((t) => (t.ndim === 0 ? t.unsqueeze(0) : t));
   const [first] = parts;
   if (first === undefined)

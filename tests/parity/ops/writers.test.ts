@@ -48,7 +48,9 @@ const OTHERS =
   getInteropThreads info setCpuKernels getCpuKernels cpuProducts chooseCpuProducts setSwitch getSwitch setFloat32MatmulPrecision getFloat32MatmulPrecision pow setDefaultDtype getDefaultDtype hasKernel kernelsOf
   savedTensorsHooks savedTensorsOnCpu checkpointBegin checkpointsCounted savedTensorsEnd programBegin programNoted programEnd programRefusal programPlan programText programValue programExternal programFree
   replayCreate replayTell replayOpen replayReason replayCounts replayText replayRest replayFree
-  handOver takeOver dropHandedOver drawAlone whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent`.split(
+  handOver takeOver dropHandedOver drawAlone whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent
+  vmapEnter gradEnter jvpEnter transformLeave transformDepth addBatchDim hasBatchDim removeBatchDim wrapForLevel unwrapFromLevel innermost makeDual unpackDual
+  profilerActivities profilerPrepare profilerStart profilerStop profilerSave profilerForget profilerToggle profilerClock recordFunctionEnter recordFunctionExit`.split(
     /\s+/,
   );
 

@@ -1,7 +1,7 @@
 /** The base of profilers, as lightning.pytorch.profilers.Profiler. */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { atMost, checkOptions, kinds, type nn, type OptionNames } from "@nbit/torch";
+import { atMost, checkArguments, checkOptions, kinds, type nn, type OptionNames } from "@nbit/torch";
 import { withFile } from "@nbit/torch/files";
 import { pickGiven } from "../collections.js";
 import { isPromise } from "../promises.js";
@@ -64,6 +64,7 @@ export abstract class Profiler {
   /** Profile an action of your own: until `fn` returns or, where it returns a promise, until that settles. */
   profile<T>(actionName: string, fn: () => T): T {
     atMost("Profiler.profile", arguments, 2);
+    checkArguments("Profiler.profile", { actionName, fn }, { actionName: kinds.filled, fn: kinds.callable });
     this.start(actionName);
     let waits = false;
     try {
@@ -86,6 +87,7 @@ export abstract class Profiler {
   /** @internal Write to where the report goes. */
   report(text: string): void {
     atMost("Profiler.report", arguments, 1);
+    checkArguments("Profiler.report", { text }, { text: kinds.text });
     const line = text.endsWith("\n") ? text : `${text}\n`;
     if (this.filename !== null && this.dirpath !== null) {
       const path = join(this.dirpath, this.fileName());

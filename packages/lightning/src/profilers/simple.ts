@@ -1,4 +1,4 @@
-import { atMost, kinds, NbitError, type OptionNames } from "@nbit/torch";
+import { ArgumentError, atMost, kinds, NbitError, type OptionNames } from "@nbit/torch";
 import { filesOf, Profiler, PROFILER_OPTIONS, type ProfilerOptions } from "./profiler.js";
 
 export interface SimpleProfilerOptions extends ProfilerOptions {
@@ -40,6 +40,8 @@ export class SimpleProfiler extends Profiler {
 
   start(actionName: string): void {
     atMost("SimpleProfiler.start", arguments, 1);
+    if (typeof actionName !== "string")
+      throw new ArgumentError("SimpleProfiler.start", "actionName to be a string", actionName);
     if (this.#open.has(actionName))
       throw new NbitError(`SimpleProfiler.start: ${actionName} has been started already.`, "PROFILER_ACTION");
     this.#open.set(actionName, performance.now());

@@ -10,7 +10,7 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
-import { checkSameShape } from "../errors.js";
+import { checkSameShape, checkTensors } from "../errors.js";
 import { Metric } from "../metric.js";
 import { dimZeroCat } from "../states.js";
 import { optionsOf } from "./count-metric.js";
@@ -50,6 +50,7 @@ abstract class CalibrationErrorOfTask extends Metric {
     atMost(`${this.constructor.name}.update`, arguments, 2);
     const name = `${this.constructor.name}.update`;
     const { task, numClasses, ignoreIndex } = this.setting;
+    checkTensors(name, { preds, target });
     if (!isFloatingPoint(preds.dtype)) throw new ArgumentError(name, "preds to be probabilities or logits", preds);
     if (task === "multiclass" && (preds.ndim !== target.ndim + 1 || preds.shape[1] !== numClasses))
       throw new ArgumentError(

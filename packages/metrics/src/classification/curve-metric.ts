@@ -17,6 +17,7 @@ import {
   zeros,
   type OptionNames,
 } from "@nbit/torch";
+import { checkTensors } from "../errors.js";
 import { Metric } from "../metric.js";
 import { dimZeroCat } from "../states.js";
 import { optionsOf } from "./count-metric.js";
@@ -87,6 +88,7 @@ export abstract class CurveMetric<S extends CurveSetting = CurveSetting> extends
     atMost(`${this.constructor.name}.update`, arguments, 2);
     const { task, ignoreIndex } = this.setting;
     const name = `${this.constructor.name}.update`;
+    checkTensors(name, { preds, target });
     if (!isFloatingPoint(preds.dtype))
       throw new ArgumentError(name, "preds to be probabilities or logits", preds, "Labels have no thresholds.");
     if (isFloatingPoint(target.dtype))

@@ -3,7 +3,7 @@
  * indexing by masks, which would wait for a GPU.
  */
 import { ArgumentError, isFloatingPoint, onesLike, sigmoid, softmax, type Tensor, topk, where } from "@nbit/torch";
-import { checkSameShape } from "../errors.js";
+import { checkSameShape, checkTensors } from "../errors.js";
 import type { Setting } from "./task.js";
 
 /** Labels of a batch. */
@@ -118,6 +118,7 @@ export function expectedTargets({ task, numClasses }: Setting): string {
 }
 
 export function labelsOf(fn: string, preds: Tensor, target: Tensor, s: Setting): Labels {
+  checkTensors(fn, { preds, target });
   const read = { binary: binaryLabels, multiclass: multiclassLabels, multilabel: multilabelLabels }[s.task];
   return read(fn, preds, target, s);
 }

@@ -13,6 +13,7 @@ import {
 } from "@nbit/torch";
 import { optionsOf } from "../classification/count-metric.js";
 import { validOf } from "../classification/labels.js";
+import { checkTensors } from "../errors.js";
 import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
 
 export interface PerplexityArguments extends MetricOptions {
@@ -45,6 +46,7 @@ export class Perplexity extends Metric {
   update(preds: Tensor, target: Tensor): void {
     atMost(`${this.constructor.name}.update`, arguments, 2);
     const name = `${this.constructor.name}.update`;
+    checkTensors(name, { preds, target });
     if (preds.ndim !== 3 || !isFloatingPoint(preds.dtype))
       throw new ArgumentError(name, "preds to be logits of the shape [n, length, vocabulary]", preds);
     if (target.ndim !== 2 || target.dtype !== "int64" || [0, 1].some((i) => target.shape[i] !== preds.shape[i]))

@@ -14,7 +14,13 @@ import { optionsOf } from "../classification/count-metric.js";
 import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
 
 const words = (text: string): readonly string[] => text.split(/\s+/u).filter((word) => word !== "");
-const listOf = (text: string | readonly string[]): readonly string[] => (typeof text === "string" ? [text] : text);
+/** One text, or several. */
+function textsOf(fn: string, what: string, given: string | readonly string[]): readonly string[] {
+  const list: unknown = typeof given === "string" ? [given] : given;
+  if (!Array.isArray(list) || !list.every((text) => typeof text === "string"))
+    throw new ArgumentError(fn, `${what} to be a text, or an array of texts`, given);
+  return list;
+}
 
 /** The fewest insertions, deletions and replacements that make one list of the other. */
 export function editDistance(from: readonly string[], to: readonly string[]): number {
@@ -46,8 +52,9 @@ abstract class ErrorRate extends Metric {
   }
   update(preds: string | readonly string[], target: string | readonly string[]): void {
     atMost(`${this.constructor.name}.update`, arguments, 2);
-    const [said, meant] = [listOf(preds), listOf(target)];
-    checkLengths(`${this.constructor.name}.update`, said, meant);
+    const name = `${this.constructor.name}.update`;
+    const [said, meant] = [textsOf(name, "preds", preds), textsOf(name, "target", target)];
+    checkLengths(name, said, meant);
     let errors = 0;
     let total = 0;
     for (const [i, text] of said.entries()) {
@@ -131,13 +138,16 @@ export class BLEUScore extends Metric {
   /** @param target - Of each prediction its references: a text, or several. */
   update(preds: string | readonly string[], target: readonly (string | readonly string[])[]): void {
     atMost(`${this.constructor.name}.update`, arguments, 2);
-    const said = listOf(preds);
-    checkLengths(`${this.constructor.name}.update`, said, target);
+    const name = `${this.constructor.name}.update`;
+    const said = textsOf(name, "preds", preds);
+    if (!Array.isArray(target))
+      throw new ArgumentError(name, "target to be an array, of each prediction its references", target);
+    checkLengths(name, said, target);
     const counts = { numerator: Array<number>(this.nGram).fill(0), denominator: Array<number>(this.nGram).fill(0) };
     const lengths = { preds: 0, target: 0 };
     for (const [i, text] of said.entries()) {
       const own = words(text);
-      const references = listOf(target[i] ?? []).map(words);
+      const references = textsOf(name, "target", target[i] ?? []).map(words);
       lengths.preds += own.length;
       lengths.target += nearestLength(own.length, references);
       const most = new Map<string, number>();

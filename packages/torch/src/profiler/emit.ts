@@ -41,11 +41,12 @@ export function emitItt<T>(fn: () => T, options: EmitOptions = {}): T {
 
 function emitting<T>(kind: number, fn: () => T, { enabled = true, recordShapes = false }: EmitOptions): T {
   if (!enabled) return fn();
-  endAtExit();
   native.profilerPrepare(ACTIVITY_BITS.cpu, kind | (recordShapes ? 1 : 0));
+  const release = endAtExit();
   const end = (): void => {
     native.profilerStop();
     native.profilerForget();
+    release();
   };
   let waits = false;
   try {

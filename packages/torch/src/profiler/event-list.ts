@@ -1,11 +1,15 @@
 /** Lists of events: sums by operator, tables and files. */
-import { byDefault, flag, oneOf, orNull, text, whole } from "../kinds.js";
+import { byDefault, flag, oneOf, orNull, such, text, whole } from "../kinds.js";
 import { atMost, checkArguments, checkOptions, type OptionNames } from "../options.js";
 import { writeText } from "../io/replace.js";
 import { signature } from "../signature.js";
-import { FunctionEventAvg, type EventFigures, type FunctionEvent } from "./event.js";
+import { FunctionEvent, FunctionEventAvg, type EventFigures } from "./event.js";
 import { buildTable, shapesText, SORT_KEYS, type SortKey, type TableOptions } from "./table.js";
 
+const EVENTS = such<readonly EventFigures[]>(
+  "an array of events",
+  (v) => Array.isArray(v) && v.every((e) => e instanceof FunctionEvent || e instanceof FunctionEventAvg),
+);
 const WIDTH = whole("[8, ∞)");
 const TABLE: OptionNames<TableOptions> = {
   sortBy: orNull(oneOf<SortKey>(...SORT_KEYS)),
@@ -55,7 +59,9 @@ abstract class Listed<E extends EventFigures> implements Iterable<E> {
   constructor(
     protected readonly items: readonly E[],
     protected readonly about: ListAbout,
-  ) {}
+  ) {
+    checkArguments(new.target.name, { items }, { items: EVENTS });
+  }
 
   get length(): number {
     return this.items.length;

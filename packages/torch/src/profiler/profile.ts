@@ -169,12 +169,12 @@ export class Profile {
     }
     if (this.#phase === "off") {
       const { recordShapes = false, profileMemory = false, withFlops = false } = this.#options;
-      endAtExit();
       native.profilerPrepare(
         this.#activities,
         // FLOPs are estimated from shapes, which libtorch then keeps.
         (recordShapes || withFlops ? 1 : 0) | (profileMemory ? 2 : 0) | (withFlops ? 4 : 0),
       );
+      this.#release = endAtExit();
       this.#phase = "prepared";
     }
     if (isRecording(action) && this.#phase === "prepared") this.#begin();
@@ -196,6 +196,8 @@ export class Profile {
         }),
       );
   }
+  /** Of the end of the process, where it runs. */
+  #release: (() => void) | null = null;
   /** Ends what runs. @returns Whether something was recorded. */
   #leave(): boolean {
     const was = this.#phase;
@@ -205,7 +207,10 @@ export class Profile {
     const stacks = this.#stacks;
     this.#stacks = null;
     stacks?.end();
-    const raw = JSON.parse(native.profilerStop()) as { readonly events: readonly RawEvent[] };
+    const stopped = native.profilerStop();
+    this.#release?.();
+    this.#release = null;
+    const raw = JSON.parse(stopped) as { readonly events: readonly RawEvent[] };
     if (was !== "on") return false;
     const { events, memory: records } = parseTrace(raw.events);
     stacks?.attribute(events);

@@ -4,6 +4,7 @@ import { readFile as readBytes } from "node:fs/promises";
 import type { Sharp, SharpOptions } from "sharp";
 import {
   atMost,
+  checkArguments,
   ArgumentError,
   isTensor,
   kinds,
@@ -174,9 +175,11 @@ export function readFile(path: string): Tensor {
   const bytes = readFileSync(path);
   return tensor(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length));
 }
+const tensorOnly = kinds.such<Tensor>("a tensor", isTensor);
 /** Write bytes, a tensor of uint8, to a file. */
 export function writeFile(filename: string, data: Tensor): void {
   atMost("writeFile", arguments, 2);
+  checkArguments("writeFile", { filename, data }, { filename: kinds.filled, data: tensorOnly });
   writeFileSync(filename, bytesOf("writeFile", data));
 }
 

@@ -13,7 +13,7 @@ import {
   dtypeKind,
   tensor,
 } from "@nbit/torch";
-import { convertImageDtype } from "./functional/image.js";
+import { checkImage, convertImageDtype } from "./functional/image.js";
 import { normalize } from "./functional/color.js";
 import { apply, probability, stepKind, Transform, type Step } from "./transform.js";
 
@@ -52,6 +52,7 @@ export class ToTensor extends Transform {
   }
   forward(image: Tensor): Tensor {
     atMost(`${this.constructor.name}.forward`, arguments, 1);
+    checkImage("ToTensor", image);
     return image.dtype === "uint8" ? convertImageDtype(image) : image;
   }
 }

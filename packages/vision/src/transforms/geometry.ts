@@ -1,5 +1,6 @@
 /** Transforms of where pixels are. */
 import {
+  checkArguments,
   atMost,
   ArgumentError,
   kinds,
@@ -35,6 +36,11 @@ import {
   uniform,
   type Range,
 } from "./transform.js";
+
+const pair = kinds.such<readonly [number, number]>(
+  "two numbers",
+  (v) => Array.isArray(v) && v.length === 2 && v.every((n) => typeof n === "number"),
+);
 
 export interface ResizeArguments {
   /** Of the smaller edge, the other in proportion; or `[height, width]`. */
@@ -207,6 +213,7 @@ export class RandomCrop extends Transform {
   ): [top: number, left: number, height: number, width: number] {
     atMost("RandomCrop.getParams", arguments, 2);
     const [, h, w] = getDimensions(image);
+    checkArguments("RandomCrop.getParams", { outputSize }, { outputSize: pair });
     const [th, tw] = outputSize;
     if (h < th || w < tw) throw new ArgumentError("RandomCrop", `an image of at least [${th}, ${tw}]`, image.shape);
     if (w === tw && h === th) return [0, 0, h, w];
@@ -305,6 +312,7 @@ export class RandomResizedCrop extends Transform {
   ): [top: number, left: number, height: number, width: number] {
     atMost("RandomResizedCrop.getParams", arguments, 3);
     const [, height, width] = getDimensions(image);
+    checkArguments("RandomResizedCrop.getParams", { scale, ratio }, { scale: pair, ratio: pair });
     const [low, high] = logarithms(ratio);
     for (let i = 0; i < 10; i++) {
       const area = height * width * uniform(scale[0], scale[1]);
@@ -384,6 +392,7 @@ export class RandomRotation extends Transform {
   }
   static getParams(degrees: Range): number {
     atMost("RandomRotation.getParams", arguments, 1);
+    checkArguments("RandomRotation.getParams", { degrees }, { degrees: pair });
     return uniform(degrees[0], degrees[1]);
   }
   forward(image: Tensor): Tensor {

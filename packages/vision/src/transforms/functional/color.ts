@@ -1,5 +1,7 @@
 /** What pixels are: brightness, contrast, colours, sharpness, and the levels of AutoAugment. */
 import {
+  kinds,
+  checkArguments,
   atMost,
   ArgumentError,
   conv2d,
@@ -19,7 +21,7 @@ import {
 import { checkChannels, checkImage, convertImageDtype, floatOf, inFloats, maxValue, window } from "./image.js";
 
 function checkFactor(fn: string, name: string, factor: number): void {
-  if (!(factor >= 0)) throw new ArgumentError(fn, `${name} to be ≥ 0`, factor);
+  if (typeof factor !== "number" || !(factor >= 0)) throw new ArgumentError(fn, `${name} to be ≥ 0`, factor);
 }
 
 /** `ratio` of the first and the rest of the second, in the range of its dtype. */
@@ -226,6 +228,15 @@ export function adjustSharpness(image: Tensor, sharpnessFactor: number): Tensor 
   });
 }
 
+const oneOrTwo = kinds.such<number | readonly [number, number]>(
+  "a number, or [x, y]",
+  (v) => typeof v === "number" || (Array.isArray(v) && v.length >= 1 && v.every((n) => typeof n === "number")),
+);
+const perChannel = kinds.such<readonly number[] | Tensor>(
+  "numbers of channels, or a tensor of them",
+  (v) => isTensor(v) || (Array.isArray(v) && v.every((n) => typeof n === "number")),
+);
+
 /** Means under a bell curve of `sigma` pixels. `[x, y]`; one number for both. */
 export function gaussianBlur(
   image: Tensor,
@@ -234,6 +245,7 @@ export function gaussianBlur(
 ): Tensor {
   atMost("gaussianBlur", arguments, 3);
   checkImage("gaussianBlur", image);
+  checkArguments("gaussianBlur", { kernelSize, sigma }, { kernelSize: oneOrTwo, sigma: kinds.orNull(oneOrTwo) });
   const size = typeof kernelSize === "number" ? [kernelSize, kernelSize] : kernelSize;
   const given = sigma ?? size.map((k) => k * 0.15 + 0.35);
   const widths = typeof given === "number" ? [given, given] : given;
@@ -268,6 +280,7 @@ export function normalize(
 ): Tensor {
   atMost("normalize", arguments, 4);
   checkImage("normalize", image, 3);
+  checkArguments("normalize", { mean, std }, { mean: perChannel, std: perChannel });
   if (!image.isFloatingPoint())
     throw new ArgumentError(
       "normalize",

@@ -1,5 +1,7 @@
 /** Where pixels are: crops, flips, padding, other sizes, rotation. */
 import {
+  isTensor,
+  checkArguments,
   atMost,
   ArgumentError,
   aten,
@@ -51,10 +53,12 @@ export function vflip(image: Tensor): Tensor {
   return image.flip([-2]);
 }
 
+const WINDOW = { top: kinds.whole(), left: kinds.whole(), height: kinds.whole(), width: kinds.whole() };
 /** A part of an image; what lies outside of it is 0. */
 export function crop(image: Tensor, top: number, left: number, height: number, width: number): Tensor {
   atMost("crop", arguments, 5);
   checkImage("crop", image);
+  checkArguments("crop", { top, left, height, width }, WINDOW);
   const [, h, w] = getDimensions(image);
   const right = left + width;
   const bottom = top + height;
@@ -81,7 +85,7 @@ export function crop(image: Tensor, top: number, left: number, height: number, w
 export function centerCrop(image: Tensor, outputSize: ImageSize): Tensor {
   atMost("centerCrop", arguments, 2);
   checkImage("centerCrop", image);
-  const [height, width] = bothSizes(outputSize);
+  const [height, width] = bothSizes(outputSize, "centerCrop");
   return scope(() => {
     let [, h, w] = getDimensions(image);
     let padded = image;
@@ -99,7 +103,7 @@ export function centerCrop(image: Tensor, outputSize: ImageSize): Tensor {
 export function fiveCrop(image: Tensor, size: ImageSize): [Tensor, Tensor, Tensor, Tensor, Tensor] {
   atMost("fiveCrop", arguments, 2);
   const [, h, w] = getDimensions(image);
-  const [height, width] = bothSizes(size);
+  const [height, width] = bothSizes(size, "fiveCrop");
   if (width > w || height > h)
     throw new ArgumentError("fiveCrop", `a size of at most [${h}, ${w}], the image's`, [height, width]);
   return [
@@ -113,6 +117,7 @@ export function fiveCrop(image: Tensor, size: ImageSize): [Tensor, Tensor, Tenso
 /** The same of the image and of its mirror image. */
 export function tenCrop(image: Tensor, size: ImageSize, verticalFlip = false): Tensor[] {
   atMost("tenCrop", arguments, 3);
+  checkImage("tenCrop", image);
   return [...fiveCrop(image, size), ...fiveCrop(verticalFlip ? vflip(image) : hflip(image), size)];
 }
 
@@ -139,6 +144,7 @@ function sides(padding: Padding): [left: number, right: number, top: number, bot
 export function pad(image: Tensor, padding: Padding, fill: number | null = 0, mode: PaddingMode = "constant"): Tensor {
   atMost("pad", arguments, 4);
   checkImage("pad", image);
+  checkArguments("pad", { padding }, { padding: paddingKind });
   const around = sides(padding);
   if (mode === "symmetric") return padSymmetric(image, around);
   if (mode === "constant") return constantPadNd(image, around, fill ?? 0);
@@ -450,6 +456,11 @@ export function elasticTransform(
 ): Tensor {
   atMost("elasticTransform", arguments, 4);
   checkImage("elasticTransform", image);
+  checkArguments(
+    "elasticTransform",
+    { displacement },
+    { displacement: kinds.such<Tensor>("a tensor of [1, H, W, 2]", isTensor) },
+  );
   const [, h, w] = getDimensions(image);
   return scope(() => {
     const [ys, xs] = [h, w].map((n) => linspace((-n + 1) / n, (n - 1) / n, n)) as [Tensor, Tensor];

@@ -1,5 +1,5 @@
 /** What all functions of images share: shapes, ranges of dtypes, and the float32 in which operators compute. */
-import { atMost, ArgumentError, isTensor, kinds, type DType, type Tensor } from "@nbit/torch";
+import { checkArguments, atMost, ArgumentError, isTensor, kinds, type DType, type Tensor } from "@nbit/torch";
 
 /** What an image is to every function here: `[C, H, W]`, or a batch `[…, C, H, W]`. */
 export function checkImage(fn: string, image: unknown, least = 2): asserts image is Tensor {
@@ -97,7 +97,8 @@ export const imageSize = kinds.such<ImageSize>(
   (v) => isCount(v) || (Array.isArray(v) && (v.length === 1 || v.length === 2) && v.every(isCount)),
 );
 const isCount = (v: unknown): boolean => typeof v === "number" && Number.isSafeInteger(v) && v >= 1;
-export function bothSizes(size: ImageSize): [height: number, width: number] {
+export function bothSizes(size: ImageSize, fn = "size"): [height: number, width: number] {
+  checkArguments(fn, { size }, { size: imageSize });
   return typeof size === "number" ? [size, size] : [size[0], size[1] ?? size[0]];
 }
 
