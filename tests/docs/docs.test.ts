@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
@@ -13,6 +14,7 @@ const packages = readdirSync(join(root, "packages"));
 const guides = [
   "README.md",
   "docs/getting-started.md",
+  "docs/recipes.md",
   "docs/callbacks.md",
   "docs/cli.md",
   "docs/compatibility.md",
@@ -65,10 +67,18 @@ blocks.forEach((block, i) => {
     `${block.document}:${block.line} prints what it says`,
     { skip: errors.length > 0 || lacking(block.needs) },
     async () => {
-      const { stdout } = await run(process.execPath, [programs[i] ?? ""], {
-        env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
-      });
-      if (block.output !== null) assert.equal(stdout, block.output);
+      // A project's folder: what a block writes by relative paths goes with it.
+      const cwd = mkdtempSync(join(tmpdir(), "nbit-docs-"));
+      symlinkSync(join(root, "node_modules"), join(cwd, "node_modules"));
+      try {
+        const { stdout } = await run(process.execPath, [programs[i] ?? ""], {
+          cwd,
+          env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" },
+        });
+        if (block.output !== null) assert.equal(stdout, block.output);
+      } finally {
+        rmSync(cwd, { recursive: true });
+      }
     },
   );
 });
