@@ -54,9 +54,7 @@ export default tseslint.config(
     // A script's context in a test runner has JavaScript's globals, not all of Node's.
     files: ["packages/{torch,apex,lowbit,metrics,vision,lightning}/src/**/*.ts"],
     ignores: ["**/*.test.ts", "**/testing/**"],
-    rules: {
-      "no-restricted-globals": ["error", { name: "Buffer", message: 'import { Buffer } from "node:buffer".' }],
-    },
+    rules: { "no-restricted-globals": ["error", { name: "Buffer", message: 'import { Buffer } from "node:buffer".' }] },
   },
   {
     files: ["**/*.mjs", "**/*.js"],

@@ -95,14 +95,21 @@ const TIMES: ReadonlySet<string> = new Set([
   "startedAt",
   "memory",
   "tensorsBefore",
+  // Which process it was.
+  "name",
+  "command",
+  "resumedFrom",
 ]);
+/** What the steps were; the machine and where checkpoints lie differ from fit to fit. */
+const COMPARED: ReadonlySet<unknown> = new Set(["run", "step", "skip", "scale", "epoch", "eval"]);
 
 /** @param expected - Checkpoints that the undisturbed fit left. */
 function traces(folder: string, result: object, resumedFrom: ReadonlySet<string>, expected: readonly string[]): Traces {
   const log = readFileSync(join(folder, "run.jsonl"), "utf8")
     .trimEnd()
     .split("\n")
-    .map((line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as unknown);
+    .map((line) => JSON.parse(line, (key, value: unknown) => (TIMES.has(key) ? undefined : value)) as object)
+    .filter((entry) => COMPARED.has(Reflect.get(entry, "type")));
   const checkpoints = join(folder, "checkpoints");
   // Checkpoints of an interrupt, and those that a run went on from, are kept on purpose.
   const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" }).filter(

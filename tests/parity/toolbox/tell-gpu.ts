@@ -9,7 +9,9 @@ for (const { area, name, mode, differences, exception } of onGpu(process.env["NB
   if (differences.length === 0) count[1]++;
   else if (exception !== null) count[2]++;
   if (differences.length > 0)
-    console.log(`${area} | ${name} | ${mode} | ${exception ?? "DIFFERS"} | ${differences.slice(0, 2).join("; ").slice(0, 240)}`);
+    console.log(
+      `${area} | ${name} | ${mode} | ${exception ?? "DIFFERS"} | ${differences.slice(0, 2).join("; ").slice(0, 240)}`,
+    );
 }
 console.log("area: rows and modes, as PyTorch's on a CPU, excepted");
 for (const [area, count] of counts) console.log(`${area}: ${count.join(", ")}`);

@@ -27,7 +27,7 @@ const THEIRS: ReadonlySet<string> = new Set([
 ]);
 
 /** @internal Null: it is no file of torch.save. */
-export function readLightningFile(path: string, dtype: DType | undefined): Checkpoint | null {
+export function readLightningFile(path: string, dtype: DType | undefined, toGoOn = false): Checkpoint | null {
   checkPath("loadFromCheckpoint", path);
   if (!isTorchFile(path)) return null;
   const target = checkWeightsDtype("loadFromCheckpoint", "dtype", dtype);
@@ -57,7 +57,7 @@ export function readLightningFile(path: string, dtype: DType | undefined): Check
     ...(datamodule === undefined
       ? {}
       : { datamodule: { name: "", hyperparameters: inCamelCase(datamodule), state: {} } }),
-    ...trainingState(path, file, globalStep),
+    ...(toGoOn ? trainingState(path, file, globalStep) : {}),
   };
 }
 

@@ -63,7 +63,7 @@ export class TorchCheckpointIO extends CheckpointIO {
     checkPath("loadCheckpoint", path);
     checkOptions("readCheckpoint", options, READ);
     const { device, dtype } = options;
-    return (device === undefined ? readLightningFile(path, dtype) : null) ?? readCheckpoint(path, options);
+    return (device === undefined ? readLightningFile(path, dtype, true) : null) ?? readCheckpoint(path, options);
   }
 
   override removeCheckpoint(path: string): void {

@@ -98,8 +98,9 @@ void entries::attachNode(const Args& a) {
   program::needsGraph("a custom autograd function is used");
   if (insideTransform())
     fail("ERR_FUNC_TRANSFORM",
-         a.text(1) + ": a function whose backward is JavaScript cannot run inside of func.vmap, func.grad and the like, "
-                     "which would need to know how to map and differentiate that backward. Write it of operators");
+         a.text(1) +
+             ": a function whose backward is JavaScript cannot run inside of func.vmap, func.grad and the like, "
+             "which would need to know how to map and differentiate that backward. Write it of operators");
   Reader in = message();
   const auto inputs = in.tensors();
   auto outputs = in.tensors();

@@ -97,7 +97,8 @@ void entries::copyFromBytes(const Args& a) {
   program::unrecorded("JavaScript's numbers are written into a tensor");
   const OutsideTransforms plain;
   if (insideTransform() && !get(a.number(0)).has_storage())
-    fail("ERR_FUNC_TRANSFORM", "expected a tensor of no function transform. Received: one inside of func.vmap or func.grad");
+    fail("ERR_FUNC_TRANSFORM",
+         "expected a tensor of no function transform. Received: one inside of func.vmap or func.grad");
   at::Tensor t = get(a.number(0)).detach();
   if (t._is_zerotensor())
     fail("ERR_ARGUMENT",

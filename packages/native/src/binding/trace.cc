@@ -40,7 +40,7 @@ struct Trace {
   Clock::time_point began;
   at::CallbackHandle callback = 0;
   bool running = false;
-  bool checking = false;  // also read every value, to find where one stopped being finite
+  bool checking = false;    // also read every value, to find where one stopped being finite
   bool everything = false;  // also list arguments that are no tensors
 };
 const EnvironmentLocal<Trace> traces;
@@ -222,7 +222,8 @@ std::string entries::traceStop() {
     o += "{\"name\":\"" + name + "\",\"depth\":" + std::to_string(e.depth) +
          ",\"backward\":" + (e.backward ? "true" : "false") + ",\"sequence\":" + std::to_string(e.sequence) +
          ",\"start\":" + std::to_string(e.start) + ",\"seconds\":" + std::to_string(e.seconds) +
-         (e.all.empty() ? "" : ",\"arguments\":" + e.all) + ",\"inputs\":" + e.inputs + ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
+         (e.all.empty() ? "" : ",\"arguments\":" + e.all) + ",\"inputs\":" + e.inputs +
+         ",\"outputs\":" + (e.outputs.empty() ? "[]" : e.outputs) + "}";
   }
   trace.events.clear();
   trace.events.shrink_to_fit();

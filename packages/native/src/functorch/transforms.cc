@@ -1,5 +1,5 @@
-// Transforms of functions: levels of functorch, the part of libtorch that maps and differentiates what runs inside them.
-// JavaScript enters a level, hands its tensors in, runs the function, takes the results out and leaves the level.
+// Transforms of functions: levels of functorch, the part of libtorch that maps and differentiates what runs inside
+// them. JavaScript enters a level, hands its tensors in, runs the function, takes the results out and leaves the level.
 #include "functorch/transforms.h"
 
 #include "binding/core.h"
@@ -63,7 +63,8 @@ at::Tensor withValues(const at::Tensor& given) {
   for (;;) {
     if (ft::isBatchedTensor(t))
       fail("ERR_FUNC_TRANSFORM",
-           "expected a tensor with values of its own. Received: one inside of func.vmap, where it stands for all samples "
+           "expected a tensor with values of its own. Received: one inside of func.vmap, where it stands for all "
+           "samples "
            "(func.debugUnwrap shows them)");
     const auto* wrapper = ft::maybeGetTensorWrapper(t);
     if (wrapper == nullptr) return t;
@@ -86,16 +87,16 @@ double entries::gradEnter() {
   if (!at::SavedTensorDefaultHooks::get_tls_state().stack.empty())
     fail("ERR_FUNC_TRANSFORM", "func.grad cannot differentiate under hooks of saved tensors. Call it outside of them");
   refuseDepth();
-  return static_cast<double>(ft::initAndPushDynamicLayer(ft::TransformType::Grad, std::nullopt, std::nullopt,
-                                                         c10::GradMode::is_enabled()));
+  return static_cast<double>(
+      ft::initAndPushDynamicLayer(ft::TransformType::Grad, std::nullopt, std::nullopt, c10::GradMode::is_enabled()));
 }
 double entries::jvpEnter() {
   program::unrecorded("a function is differentiated by func.jvp");
   refuseInferenceMode("func.jvp");
   refuseDepth();
   const bool before = forwardEnabled();
-  const int64_t level = ft::initAndPushDynamicLayer(ft::TransformType::Jvp, std::nullopt, std::nullopt, std::nullopt,
-                                                    before);
+  const int64_t level =
+      ft::initAndPushDynamicLayer(ft::TransformType::Jvp, std::nullopt, std::nullopt, std::nullopt, before);
   // libtorch has one level of dual numbers; nested ones are told apart by the levels of functions.
   if (forwardBefore.empty()) dualLevel = forward::enter_dual_level();
   forwardBefore.push_back(before);
@@ -131,8 +132,7 @@ double entries::removeBatchDim(const Args& a) {
   current(level);
   const int64_t to = at::maybe_wrap_dim(a.integer(3), t.dim() + 1);
   const auto* batched = ft::maybeGetBatchedImpl(t);
-  if (batched != nullptr && batched->level() == level)
-    return newHandle(batched->value().movedim(batched->bdim(), to));
+  if (batched != nullptr && batched->level() == level) return newHandle(batched->value().movedim(batched->bdim(), to));
   // The same for all: it does not depend on what is mapped over.
   std::vector<int64_t> sizes = t.sizes().vec();
   sizes.insert(sizes.begin() + to, size);
@@ -163,9 +163,7 @@ double entries::innermost(const Args& a) {
   } while (all);
   return newHandle(std::move(t));
 }
-double entries::makeDual(const Args& a) {
-  return newHandle(at::_make_dual(get(a.number(0)), get(a.number(1)), 0));
-}
+double entries::makeDual(const Args& a) { return newHandle(at::_make_dual(get(a.number(0)), get(a.number(1)), 0)); }
 void entries::unpackDual(const Args& a) {
   auto [primal, tangent] = at::_unpack_dual(get(a.number(0)), 0);
   Writer out(2, 2);

@@ -7,7 +7,8 @@ namespace nbit {
 
 /** Whether this thread runs inside of a transform. */
 bool insideTransform();
-/** The tensor that has a tensor's values, whichever transforms differentiate it; of one that is mapped over, an error. */
+/** The tensor that has a tensor's values, whichever transforms differentiate it; of one that is mapped over, an error.
+ */
 at::Tensor withValues(const at::Tensor& t);
 
 /** While one lives, new tensors are none of a transform: for memory that is filled at once. */

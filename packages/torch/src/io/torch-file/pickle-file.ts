@@ -25,9 +25,7 @@ const read = signature("loadPickle", { f: either(filled, such<Uint8Array>("bytes
  * @throws {FileError} when the file cannot be read at all.
  * @example const { data, labels } = loadPickle<{ data: Tensor; labels: number[] }>("cifar-10-batches-py/test_batch");
  */
-export function loadPickle<T = unknown>(
-  ...given: Call<LoadPickleArguments, ["f"], [f: string | Uint8Array]>
-): T {
+export function loadPickle<T = unknown>(...given: Call<LoadPickleArguments, ["f"], [f: string | Uint8Array]>): T {
   const { f } = read(given);
   const source = openSource("loadPickle", f);
   const fault: FileFault = (code, message) => new TorchFileError(code, message, source.path);
