@@ -24,7 +24,7 @@ export interface ProfileOptionsOf<P> {
   readonly onTraceReady?: (profile: P) => void;
   /** Shapes and dtypes of the operators' arguments. Default false. */
   readonly recordShapes?: boolean;
-  /** Bytes that operators allocate and free; {@link Profile.memoryTimeline}. Default false. */
+  /** Bytes that operators allocate and free; `exportMemoryTimeline` of the profile. Default false. */
   readonly profileMemory?: boolean;
   /** The lines of the program that called the operators. Costs about 20 µs an operator. Default false. */
   readonly withStack?: boolean;
