@@ -249,11 +249,7 @@ test("a plugin is a Precision, for the Trainer's device, in a precision that the
     "ERR_PRECISION_PLUGIN",
     'Trainer: expected plugins to be precisions, such as new MixedPrecision(), and a CheckpointIO. Received: "bf16". Give the name of a precision as precision.',
   );
-  fails(
-    { plugins: [new FullPrecision(), {}] },
-    "ERR_PRECISION_PLUGIN",
-    /^Trainer: expected plugins to be precisions/,
-  );
+  fails({ plugins: [new FullPrecision(), {}] }, "ERR_PRECISION_PLUGIN", /^Trainer: expected plugins to be precisions/);
   fails(
     { plugins: new MixedPrecision({ precision: "bf16-mixed", device: "cuda" }) },
     "ERR_PRECISION_DEVICE",
