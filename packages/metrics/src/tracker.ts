@@ -1,5 +1,5 @@
 import { ArgumentError, atMost, nn, stack, Tensor, verbatim } from "@nbit/torch";
-import type { MetricCollection } from "./collection.js";
+import { MetricCollection } from "./collection.js";
 import { Metric, type MetricValue } from "./metric.js";
 
 /** A metric, epoch after epoch: what it came to in each, and in which it was best. */
@@ -13,6 +13,8 @@ export class MetricTracker extends nn.Module {
   ) {
     super();
     atMost("MetricTracker", arguments, 2);
+    if (!(base instanceof Metric || base instanceof MetricCollection))
+      throw new ArgumentError("MetricTracker", "a metric, or a collection of metrics", base);
   }
 
   /** Begin an epoch. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join, relative } from "node:path";
-import { ArgumentError, atMost, kinds, NbitError, verbatim, type OptionNames } from "@nbit/torch";
+import { checkArguments, ArgumentError, atMost, kinds, NbitError, verbatim, type OptionNames } from "@nbit/torch";
 import { withFile, writeText } from "@nbit/torch/files";
 import { CpuSampler, functionsWithin, now, type CpuProfile, type FunctionTime, type Interval } from "./cpu-profile.js";
 import { filesOf, Profiler, PROFILER_OPTIONS, type ProfilerOptions } from "./profiler.js";
@@ -54,6 +54,7 @@ export class AdvancedProfiler extends Profiler {
 
   start(actionName: string): void {
     atMost("AdvancedProfiler.start", arguments, 1);
+    checkArguments("AdvancedProfiler.start", { actionName }, { actionName: kinds.text });
     this.#sampler.start(this.#interval);
     const open = this.#open.get(actionName);
     if (open === undefined) this.#open.set(actionName, [now()]);
@@ -61,6 +62,7 @@ export class AdvancedProfiler extends Profiler {
   }
   stop(actionName: string): void {
     atMost("AdvancedProfiler.stop", arguments, 1);
+    checkArguments("AdvancedProfiler.stop", { actionName }, { actionName: kinds.text });
     const began = this.#open.get(actionName)?.pop();
     if (began === undefined)
       throw new NbitError(`AdvancedProfiler.stop: ${actionName} was never started.`, "PROFILER_ACTION");

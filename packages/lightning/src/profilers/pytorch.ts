@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { atMost, checkOptions, cuda, kinds, profiler, type nn, type OptionNames } from "@nbit/torch";
+import { checkArguments, atMost, checkOptions, cuda, kinds, profiler, type nn, type OptionNames } from "@nbit/torch";
 import { withFile } from "@nbit/torch/files";
 import { filesOf, Profiler, PROFILER_OPTIONS, type ProfilerOptions, type ProfilerSetup } from "./profiler.js";
 
@@ -113,6 +113,7 @@ export class PyTorchProfiler extends Profiler {
 
   start(actionName: string): void {
     atMost("PyTorchProfiler.start", arguments, 1);
+    checkArguments("PyTorchProfiler.start", { actionName }, { actionName: kinds.text });
     if (this.#profile === null && this.#finished === null && this.#isStep(actionName)) this.#begin();
     if (this.#profile === null) return;
     const range = profiler.recordFunction(`[pl][profile]${actionName}`);
@@ -122,6 +123,7 @@ export class PyTorchProfiler extends Profiler {
   }
   stop(actionName: string): void {
     atMost("PyTorchProfiler.stop", arguments, 1);
+    checkArguments("PyTorchProfiler.stop", { actionName }, { actionName: kinds.text });
     this.#ranges.get(actionName)?.pop()?.end();
     if (this.#isStep(actionName)) this.#profile?.step();
   }

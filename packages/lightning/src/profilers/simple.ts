@@ -48,6 +48,8 @@ export class SimpleProfiler extends Profiler {
   }
   stop(actionName: string): void {
     atMost("SimpleProfiler.stop", arguments, 1);
+    if (typeof actionName !== "string")
+      throw new ArgumentError("SimpleProfiler.stop", "actionName to be a string", actionName);
     const now = performance.now();
     const began = this.#open.get(actionName);
     if (began === undefined)
