@@ -15,8 +15,7 @@ import {
   type Call,
   type OptionNames,
 } from "@nbit/torch";
-import { optionsOf } from "./classification/count-metric.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "./metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "./metric.js";
 import { dimZeroCat } from "./states.js";
 
 /**

@@ -37,6 +37,14 @@ export const METRIC_OPTIONS = {
   computeWithCache: kinds.byDefault(true, kinds.flag),
 } satisfies OptionNames<MetricOptions>;
 
+/** The options of every metric among those of one. */
+export function optionsOf({ syncOnCompute, computeWithCache }: MetricOptions): MetricOptions {
+  return {
+    ...(syncOnCompute === undefined ? {} : { syncOnCompute }),
+    ...(computeWithCache === undefined ? {} : { computeWithCache }),
+  };
+}
+
 /** What a metric comes to: a tensor, or several under names or in a list. */
 export type MetricValue = Tensor | readonly MetricValue[] | { readonly [name: string]: MetricValue };
 
@@ -136,7 +144,7 @@ export abstract class Metric extends nn.Module {
       this.updates = updates;
       Reflect.apply(this.update, this, args);
     }
-    if (this.newest !== null) mapTensors(this.newest, (t) => (t.dispose(), t));
+    letGo(this.newest);
     this.newest = mapTensors(value, (t) => keep(t.detach().clone()));
     return value as ReturnType<this["compute"]>;
   }
@@ -237,7 +245,7 @@ export abstract class Metric extends nn.Module {
     atMost("Metric.reset", arguments, 0);
     this.updates = 0;
     this.forgetComputed();
-    if (this.newest !== null) mapTensors(this.newest, (t) => (t.dispose(), t));
+    letGo(this.newest);
     this.newest = null;
     for (const name of this.stateNames) {
       const before = this.current[name] as State;
@@ -370,7 +378,7 @@ export abstract class Metric extends nn.Module {
     this.computed = { value: mapTensors(value, (t) => keep(t.detach().clone())) };
   }
   private forgetComputed(): void {
-    if (this.computed !== null) mapTensors(this.computed.value, (t) => (t.dispose(), t));
+    letGo(this.computed?.value ?? null);
     this.computed = null;
   }
 
@@ -469,6 +477,11 @@ export function mapTensors(value: MetricValue, fn: (t: Tensor) => Tensor): Metri
   if (Array.isArray(value)) return (value as readonly MetricValue[]).map((each) => mapTensors(each, fn));
   if (!isPlain(value)) throw new ArgumentError("compute", "to return tensors, alone, in arrays or in objects", value);
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mapTensors(each as MetricValue, fn)]));
+}
+
+/** Frees what was kept of a value. */
+function letGo(value: MetricValue | null): void {
+  if (value !== null) mapTensors(value, (t) => (t.dispose(), t));
 }
 
 /** One element has no dimensions, as in torchmetrics. */

@@ -1,18 +1,9 @@
 /** Files that logs are appended to: whole pieces or nothing, and only to what is a log already. */
 import { Buffer } from "node:buffer";
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-} from "node:fs";
+import { closeSync, constants, fsyncSync, ftruncateSync, lstatSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { asFileError, checkPath, plainText, withFile, verbatim, writeAll } from "@nbit/torch";
+import { checkPath, plainText, withFile, verbatim } from "@nbit/torch";
+import { WholeAppends } from "@nbit/torch/files";
 import { MisconfigurationError } from "../errors.js";
 import { isError } from "@nbit/torch/realm";
 
@@ -21,11 +12,7 @@ const KEPT = "What was not written waits in memory, and is written with what com
 /** A file that is open for appending. */
 export class LogFile {
   private readonly fd: number;
-  /**
-   * Length to which the file must be cut before anything is appended: a write failed half way, and could not be taken
-   * back.
-   */
-  #whole: number | null = null;
+  readonly #file: WholeAppends;
 
   /**
    * Open a log, which is made, with its folder, where there is none.
@@ -43,6 +30,7 @@ export class LogFile {
     this.fd = withFile(fn, "open", path, () =>
       openSync(path, constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW, 0o666),
     );
+    this.#file = new WholeAppends(fn, path, this.fd, KEPT);
   }
 
   /**
@@ -50,21 +38,7 @@ export class LogFile {
    * @throws {FileError} when it was not written.
    */
   append(text: string): void {
-    try {
-      if (this.#whole !== null) ftruncateSync(this.fd, this.#whole);
-      this.#whole = null;
-      const before = fstatSync(this.fd).size;
-      try {
-        writeAll(this.fd, Buffer.from(text));
-      } catch (error) {
-        this.#whole = before;
-        ftruncateSync(this.fd, before);
-        this.#whole = null;
-        throw error;
-      }
-    } catch (error) {
-      throw asFileError(this.fn, "write", this.path, error, KEPT);
-    }
+    this.#file.append(Buffer.from(text));
   }
 
   /** Cut what a crash left of a last line. */

@@ -3,9 +3,10 @@
  * seven bytes, with the plain CRC-32, and a protocol buffer `Record` in each entry.
  */
 import { Buffer } from "node:buffer";
-import { closeSync, fstatSync, ftruncateSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { crc32 } from "node:zlib";
-import { asFileError, withFile, writeAll } from "@nbit/torch";
+import { withFile } from "@nbit/torch";
+import { WholeAppends } from "@nbit/torch/files";
 import type { Message } from "@nbit/torch/protobuf";
 
 const BLOCK = 32 * 1024;
@@ -16,11 +17,12 @@ const [FULL, FIRST, MIDDLE, LAST] = [1, 2, 3, 4];
 export class WandbFile {
   readonly #fd: number;
   #length = 0;
-  #whole: number | null = null;
+  readonly #file: WholeAppends;
 
   /** A new file: one that is there belongs to another run. */
   constructor(readonly path: string) {
     this.#fd = withFile("WandbLogger", "make", path, () => openSync(path, "ax"));
+    this.#file = new WholeAppends("WandbLogger", path, this.#fd);
     const header = Buffer.alloc(HEAD);
     header.write(":W&B", "latin1");
     header.writeUInt16LE(0xbee1, 4);
@@ -32,23 +34,8 @@ export class WandbFile {
     this.#append(entryOf(record.done(), this.#length));
   }
 
-  /** All of it or nothing: what a full disk took of it is taken back. */
   #append(bytes: Uint8Array): void {
-    try {
-      if (this.#whole !== null) ftruncateSync(this.#fd, this.#whole);
-      this.#whole = null;
-      const before = fstatSync(this.#fd).size;
-      try {
-        writeAll(this.#fd, bytes);
-      } catch (error) {
-        this.#whole = before;
-        ftruncateSync(this.#fd, before);
-        this.#whole = null;
-        throw error;
-      }
-    } catch (error) {
-      throw asFileError("WandbLogger", "write", this.path, error);
-    }
+    this.#file.append(bytes);
     this.#length += bytes.length;
   }
 

@@ -11,9 +11,8 @@ import {
   type Tensor,
 } from "@nbit/torch";
 import { checkSameShape, checkTensors } from "../errors.js";
-import { Metric } from "../metric.js";
+import { Metric, optionsOf } from "../metric.js";
 import { dimZeroCat } from "../states.js";
-import { optionsOf } from "./count-metric.js";
 import { asProbabilities, validOf } from "./labels.js";
 import { plainReaders, type BinaryPlainCall, type MulticlassPlainCall, type TaskPlainCall } from "./plain-arguments.js";
 import type { Setting } from "./task.js";

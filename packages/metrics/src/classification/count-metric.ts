@@ -1,6 +1,6 @@
 /** Metrics made of counts of true and false positives and negatives. */
 import { atMost, zeros, type Tensor } from "@nbit/torch";
-import { Metric, type MetricOptions } from "../metric.js";
+import { Metric, optionsOf } from "../metric.js";
 import { dimZeroCat } from "../states.js";
 import { countsOf, type Counts } from "./counts.js";
 import { checkWrong, expectedTargets, labelsOf } from "./labels.js";
@@ -60,12 +60,4 @@ export abstract class CountMetric<S extends Setting = Setting> extends Metric {
     return this.score({ tp, fp, tn, fn });
   }
   protected abstract score(counts: Counts): Tensor;
-}
-
-/** The options of every metric among those of one. */
-export function optionsOf({ syncOnCompute, computeWithCache }: MetricOptions): MetricOptions {
-  return {
-    ...(syncOnCompute === undefined ? {} : { syncOnCompute }),
-    ...(computeWithCache === undefined ? {} : { computeWithCache }),
-  };
 }

@@ -18,9 +18,8 @@ import {
   type OptionNames,
 } from "@nbit/torch";
 import { checkTensors } from "../errors.js";
-import { Metric } from "../metric.js";
+import { Metric, optionsOf } from "../metric.js";
 import { dimZeroCat } from "../states.js";
-import { optionsOf } from "./count-metric.js";
 import { asProbabilities, validOf } from "./labels.js";
 import type { Setting } from "./task.js";
 

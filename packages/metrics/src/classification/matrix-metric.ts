@@ -1,7 +1,6 @@
 /** Metrics made of a table of classes by classes: what is (rows) against what it is taken for (columns). */
 import { atMost, arange, where, zeros, type Tensor } from "@nbit/torch";
-import { Metric } from "../metric.js";
-import { optionsOf } from "./count-metric.js";
+import { Metric, optionsOf } from "../metric.js";
 import { checkWrong, expectedTargets, labelsOf } from "./labels.js";
 import type { Setting } from "./task.js";
 

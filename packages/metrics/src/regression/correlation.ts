@@ -18,9 +18,8 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
-import { optionsOf } from "../classification/count-metric.js";
 import { checkSameShape } from "../errors.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "../metric.js";
 import { dimZeroCat } from "../states.js";
 
 export interface CorrelationArguments extends MetricOptions {

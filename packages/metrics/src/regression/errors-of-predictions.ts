@@ -1,8 +1,7 @@
 /** Mean errors of predictions. */
 import { atMost, kinds, signature, zeros, type Call, type OptionNames, type Tensor } from "@nbit/torch";
-import { optionsOf } from "../classification/count-metric.js";
 import { checkSameShape } from "../errors.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "../metric.js";
 
 export interface OutputsArguments extends MetricOptions {
   /** How many numbers each sample has, `[n, numOutputs]`, with an error each. Default 1: of whatever shape, one error. */

@@ -13,9 +13,8 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
-import { optionsOf } from "../classification/count-metric.js";
 import { checkSameShape } from "../errors.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "../metric.js";
 
 /** Of several outputs: their mean, weighted by the targets' variances or not, or each. */
 export type Multioutput = "raw_values" | "uniform_average" | "variance_weighted";

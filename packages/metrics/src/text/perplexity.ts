@@ -11,10 +11,9 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
-import { optionsOf } from "../classification/count-metric.js";
 import { validOf } from "../classification/labels.js";
 import { checkTensors } from "../errors.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "../metric.js";
 
 export interface PerplexityArguments extends MetricOptions {
   /** Targets of this value are left out. Default null: none are. */

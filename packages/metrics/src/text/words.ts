@@ -10,8 +10,7 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
-import { optionsOf } from "../classification/count-metric.js";
-import { Metric, METRIC_OPTIONS, type MetricOptions } from "../metric.js";
+import { Metric, METRIC_OPTIONS, type MetricOptions, optionsOf } from "../metric.js";
 
 const words = (text: string): readonly string[] => text.split(/\s+/u).filter((word) => word !== "");
 /** One text, or several. */

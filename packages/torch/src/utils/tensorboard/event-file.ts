@@ -1,11 +1,11 @@
 /** A file of events: length, checksum, message, checksum; again and again, only ever appended to. */
 import { Buffer } from "node:buffer";
-import { closeSync, fstatSync, ftruncateSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
-import { asFileError, withFile } from "../../io/errors.js";
+import { withFile } from "../../io/errors.js";
 import { Message } from "../../io/protobuf.js";
-import { writeAll } from "../../io/replace.js";
+import { WholeAppends } from "../../io/whole-appends.js";
 import { isError } from "../../realm.js";
 import { plainText } from "../../plain-text.js";
 import { maskedCrc32c } from "./crc32c.js";
@@ -39,8 +39,7 @@ export class EventFile {
   #pending: Buffer[] = [];
   #timer: NodeJS.Timeout | null = null;
   #waitingSince = 0;
-  /** Length to which the file must be cut first: a write failed half way, and could not be taken back. */
-  #whole: number | null = null;
+  readonly #file: WholeAppends;
 
   constructor(
     readonly folder: string,
@@ -54,6 +53,7 @@ export class EventFile {
     const name = `events.out.tfevents.${seconds}.${hostname()}.${process.pid}.${number}${queue.filenameSuffix}`;
     this.path = resolve(join(folder, name));
     this.#fd = withFile("SummaryWriter", "make", this.path, () => openSync(this.path, "ax"));
+    this.#file = new WholeAppends("SummaryWriter", this.path, this.#fd, "What was not written waits in memory.");
     if (open.size === 0) process.on("exit", flushAll);
     open.add(this);
     this.add(
@@ -91,27 +91,8 @@ export class EventFile {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     if (this.#pending.length === 0) return;
-    this.#append(Buffer.concat(this.#pending));
+    this.#file.append(Buffer.concat(this.#pending));
     this.#pending = [];
-  }
-
-  /** All of it or nothing: what a full disk took of it is taken back. */
-  #append(bytes: Uint8Array): void {
-    try {
-      if (this.#whole !== null) ftruncateSync(this.#fd, this.#whole);
-      this.#whole = null;
-      const before = fstatSync(this.#fd).size;
-      try {
-        writeAll(this.#fd, bytes);
-      } catch (error) {
-        this.#whole = before;
-        ftruncateSync(this.#fd, before);
-        this.#whole = null;
-        throw error;
-      }
-    } catch (error) {
-      throw asFileError("SummaryWriter", "write", this.path, error, "What was not written waits in memory.");
-    }
   }
 
   close(): void {
