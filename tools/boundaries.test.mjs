@@ -22,7 +22,7 @@ test("imports down or across the list are refused, with what is allowed", () => 
   assert.equal(inside("@nbit/apex", "@nbit/lowbit"), "packages/apex may import @nbit/torch");
   assert.equal(
     inside("@nbit/lightning", "@nbit/native"),
-    "packages/lightning may import @nbit/torch, @nbit/apex, @nbit/lowbit, @nbit/xla",
+    "packages/lightning may import @nbit/torch, @nbit/apex, @nbit/lowbit, @nbit/xla, @nbit/metrics",
   );
   assert.equal(
     inside("@nbit/dashboard", "@nbit/torch"),
