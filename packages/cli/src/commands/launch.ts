@@ -4,6 +4,7 @@ import type { Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { LAUNCH_FLAGS, launchOptions, namingFlags } from "../launch/flags.js";
 import { findFile } from "../run/file.js";
+import { TYPESCRIPT_PRELOAD } from "../run/typescript.js";
 
 /** `nbit run`: starts the ranks of this machine. */
 export const run: Command = {
@@ -26,9 +27,7 @@ export const run: Command = {
         "ERR_FLAG_VALUE",
         `nbit run: expected -n to be how many processes to run, ≥ 1. Received: ${n === undefined ? "none" : String(n)}.`,
       );
-    const flags = script.endsWith("ts")
-      ? [`--import=${new URL("../launch/typescript-preload.js", import.meta.url).href}`]
-      : [];
+    const flags = script.endsWith("ts") ? [TYPESCRIPT_PRELOAD] : [];
     const { launch } = await import("@nbit/torch/distributed/run");
     const options: LaunchOptions = Object.assign({ n }, given);
     try {

@@ -1,5 +1,4 @@
-/** Given to Node by `nbit run` (`--import`) before a script in TypeScript: it is read as `nbit fit` reads one. */
+/** Given to Node (`--import`) before a script in TypeScript, by `nbit run`: it is read as `nbit fit` reads one. */
 import { enableTypeScript } from "../run/typescript.js";
 
-const script = process.argv[1];
-if (script !== undefined) await enableTypeScript("run", script);
+enableTypeScript();

@@ -4,7 +4,7 @@ import { enableTypeScript, explainTypeScript } from "./typescript.js";
 
 /** @throws what the file throws; {CommandError} `ERR_TYPESCRIPT` where it cannot be read. */
 export async function importModule(command: string, path: string): Promise<Record<string, unknown>> {
-  if (path.endsWith("ts")) await enableTypeScript(command, path);
+  if (path.endsWith("ts")) enableTypeScript();
   try {
     return (await import(pathToFileURL(path).href)) as Record<string, unknown>;
   } catch (error) {

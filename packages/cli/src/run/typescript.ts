@@ -1,63 +1,35 @@
 /**
- * Lets `import` read TypeScript: through the `typescript` package of the user's project, or Node's own stripping of
- * types where it has that.
+ * Lets `import` read TypeScript, by a compiler that comes with this command: the one in Node.js and amaro, whose own
+ * packages ask for a newer Node.js than this one does. So a file is read alike by every Node.js, whether it strips
+ * types itself or not, and whatever `typescript` its project has.
  */
-import { createRequire, register } from "node:module";
-import { pathToFileURL } from "node:url";
-import { CommandError } from "../errors.js";
+import * as nodeModule from "node:module";
 import { isError } from "@nbit/torch/realm";
+import { CommandError } from "../errors.js";
+import * as hooks from "./typescript-hooks.js";
+
+/** The flag of Node's that begins a process or thread of TypeScript. */
+export const TYPESCRIPT_PRELOAD = `--import=${new URL("../launch/typescript-preload.js", import.meta.url).href}`;
 
 let enabled = false;
 
-/** Once in a process. @throws {CommandError} `ERR_TYPESCRIPT` when there is neither. */
-export async function enableTypeScript(command: string, file: string): Promise<void> {
-  if (enabled) return;
-  const compiler = findCompiler(file);
-  if (compiler !== null) {
-    process.setSourceMapsEnabled(true); // stacks name the user's lines
-    register(new URL("typescript-hooks.js", import.meta.url), { data: { compiler: pathToFileURL(compiler).href } });
-  } else if (!nodeStripsTypes()) {
-    throw new CommandError(
-      "ERR_TYPESCRIPT",
-      `nbit ${command}: expected the typescript package, to read ${file}. Received: none, and Node.js ${process.versions.node}, which does not strip types itself. ${INSTALL}`,
-    );
-  }
+/** Of this thread; once is enough. Bun and Deno read TypeScript themselves. */
+export function enableTypeScript(): void {
+  if (enabled || "bun" in process.versions || "deno" in process.versions) return;
   enabled = true;
+  // For threads that load data and ranks: they begin with the flags that stand here.
+  if (!process.execArgv.includes(TYPESCRIPT_PRELOAD)) process.execArgv.push(TYPESCRIPT_PRELOAD);
+  process.setSourceMapsEnabled(true); // stacks name the user's lines
+  const inThread: unknown = Reflect.get(nodeModule, "registerHooks"); // Node.js 22.15; after that, `register` warns
+  if (typeof inThread === "function") Reflect.apply(inThread, nodeModule, [hooks]);
+  else nodeModule.register(new URL("typescript-hooks.js", import.meta.url));
 }
 
-const INSTALL = "Run: npm install --save-dev typescript";
-
-/**
- * What `import` threw, as one message where it is about the TypeScript itself: its syntax, or what Node.js alone cannot
- * run; else as it is.
- */
+/** What `import` threw, as one message where it is about the TypeScript itself; else as it is. */
 export function explainTypeScript(command: string, error: unknown): unknown {
-  if (!isError(error) || !("code" in error)) return error;
-  if (error.code === "ERR_TYPESCRIPT")
-    return new CommandError(
-      "ERR_TYPESCRIPT",
-      `nbit ${command}: expected TypeScript that can be read. Received: ${error.message}`,
-    );
-  if (error.code === "ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX" || error.code === "ERR_INVALID_TYPESCRIPT_SYNTAX")
-    return new CommandError(
-      "ERR_TYPESCRIPT",
-      `nbit ${command}: expected the typescript package, or TypeScript whose types can be stripped. Received: none, and ${error.message.trim()}. ${INSTALL}`,
-    );
-  return error;
-}
-
-function nodeStripsTypes(): boolean {
-  const feature: unknown = Reflect.get(process.features, "typescript");
-  return feature === "strip" || feature === "transform";
-}
-
-function findCompiler(file: string): string | null {
-  for (const from of [file, import.meta.url]) {
-    try {
-      return createRequire(from).resolve("typescript");
-    } catch {
-      continue; // the next place
-    }
-  }
-  return null;
+  if (!isError(error) || !("code" in error) || error.code !== "ERR_TYPESCRIPT") return error;
+  return new CommandError(
+    "ERR_TYPESCRIPT",
+    `nbit ${command}: expected TypeScript that can be read. Received: ${error.message}`,
+  );
 }

@@ -34,11 +34,12 @@ let groups = 0;
 
 /**
  * Threads load by a program's own rules, so they get its flags; but one that runs a text (`node -e`, or from standard
- * input) says so by flags that a file cannot be begun with.
+ * input) says so by flags that a file cannot be begun with, and a preload that was added since it began (the command
+ * `nbit` reads TypeScript by one) is none of its flags for Node.
  */
 function flags(): { readonly execArgv?: string[] } {
   const all = process.execArgv;
-  if (!all.some((flag) => flag.startsWith("--input-type"))) return {};
+  if (!all.some((flag) => flag.startsWith("--input-type") || flag.endsWith("/typescript-preload.js"))) return {};
   const loads = /^(--import|--require|-r|--loader|--experimental-loader|--conditions|-C)(=|$)/;
   return {
     execArgv: all.flatMap((flag, i) =>
