@@ -1,10 +1,11 @@
 /**
  * What the repository's Markdown says of the repository is true: links and pictures lead to files and headings that
- * exist, and so do paths in backticks. Packages' own READMEs, which are read elsewhere, link to nothing outside of
+ * exist, and so do paths in backticks; every guide has its place in the site. Packages' own READMEs, which are read elsewhere, link to nothing outside of
  * their package.
  */
 import { existsSync, readFileSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
+import { placed } from "../site/pages.mjs";
 import { filesBelow, fromRoot, root } from "./workspace.mjs";
 
 /** Every Markdown file, from the root. */
@@ -20,20 +21,27 @@ export function documents() {
   ]).map((file) => fromRoot(file).split(sep).join("/"));
 }
 
-const withoutBlocks = (text) => text.replace(/^(```+)[^\n]*\n.*?^\1`*$/gms, (block) => block.replace(/[^\n]/g, ""));
-const withoutCode = (text) => withoutBlocks(text).replace(/`[^`\n]*`/g, (code) => " ".repeat(code.length));
+/** Links and pictures in Markdown and HTML: the target is the first group that matched. */
+export const LINKS = /\]\(\s*<?([^)>\s]+)>?(?:\s+"[^"]*")?\s*\)|\b(?:src|srcset|href)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)/gm;
+
+const withoutBlocks = (text) => text.replace(/^(```+)[^\n]*\n.*?^\1`*$/gms, (block) => block.replace(/[^\n]/g, " "));
+/** The same text, of the same length, with code blanked. */
+export const withoutCode = (text) => withoutBlocks(text).replace(/`[^`\n]*`/g, (code) => " ".repeat(code.length));
 const lineOf = (text, index) => text.slice(0, index).split("\n").length;
+
+/** The anchor that GitHub gives a heading of this text. */
+export const slugOf = (plain) =>
+  plain
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .trim()
+    .replace(/\s/g, "-");
 
 /** Anchors of a document's headings, as GitHub makes them. */
 export function anchorsOf(text) {
   const seen = new Map();
   return [...withoutBlocks(text).matchAll(/^#{1,6} +(.+?) *#*$/gm)].map(([, heading]) => {
-    const plain = heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, "");
-    const anchor = plain
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}\s_-]/gu, "")
-      .trim()
-      .replace(/\s/g, "-");
+    const anchor = slugOf(heading.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1").replace(/[`*]/g, ""));
     const times = seen.get(anchor) ?? 0;
     seen.set(anchor, times + 1);
     return times === 0 ? anchor : `${anchor}-${times}`;
@@ -47,9 +55,7 @@ export function anchorsOf(text) {
 export function deadLinks(name, text, base = root) {
   const found = [];
   const own = /^packages\/[^/]+\//.exec(name)?.[0];
-  for (const match of withoutCode(text).matchAll(
-    /\]\(\s*<?([^)>\s]+)>?(?:\s+"[^"]*")?\s*\)|\b(?:src|srcset|href)="([^"]+)"|^\[[^\]]+\]:\s*(\S+)/gm,
-  )) {
+  for (const match of withoutCode(text).matchAll(LINKS)) {
     const target = match[1] ?? match[2] ?? match[3] ?? "";
     if (/^[a-z][a-z\d+.-]*:/i.test(target)) continue; // elsewhere
     const [path, anchor] = target.split("#", 2);
@@ -118,7 +124,8 @@ export function missingPaths(text, base = root) {
 
 /** All that is wrong in all documents, as `name:line  what`. */
 export function faults() {
-  return documents().flatMap((name) => {
+  const all = documents();
+  const wrong = all.flatMap((name) => {
     const text = readFileSync(join(root, name), "utf8");
     const paths =
       name === "CONTRIBUTING.md" || /^docs\/(?!api\/)/.test(name)
@@ -126,6 +133,7 @@ export function faults() {
         : [];
     return [...deadLinks(name, text), ...paths].map(([line, what]) => `${name}:${line}  ${what}`);
   });
+  return [...wrong, ...placed(all).faults];
 }
 
 function main() {

@@ -21,7 +21,7 @@ const compiled = workspaces().flatMap(({ source, dist }) =>
   filesBelow(dist, (name) => name.endsWith(".test.js"), []).filter((file) => sourceOf(file, source, dist) !== null),
 );
 const plain = [
-  ...filesBelow(join(root, "tools"), isPlainTest),
+  ...["tools", "site"].flatMap((name) => filesBelow(join(root, name), isPlainTest)),
   ...["native", "xla"].flatMap((name) => filesBelow(join(root, "packages", name, "lib"), isPlainTest)),
 ];
 const files = [...compiled, ...plain].map(fromRoot).filter((file) => words.every((word) => file.includes(word)));

@@ -1,0 +1,2 @@
+/** VitePress, imported once it is installed. */
+export { build, serve } from "vitepress";
