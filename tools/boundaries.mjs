@@ -20,7 +20,13 @@ const MAY_IMPORT = {
   "packages/vision": ["@nbit/torch"],
   "packages/metrics": ["@nbit/torch"],
   "packages/lightning": ["@nbit/torch", "@nbit/apex", "@nbit/lowbit", "@nbit/xla", "@nbit/metrics"],
-  "packages/dashboard": ["@nbit/native/precisions", "@nbit/torch/files", "@nbit/torch/options", "@nbit/torch/schema"],
+  "packages/dashboard": [
+    "@nbit/native/precisions",
+    "@nbit/torch/files",
+    "@nbit/torch/format",
+    "@nbit/torch/options",
+    "@nbit/torch/schema",
+  ],
   "packages/cli": [
     "@nbit/native",
     "@nbit/torch",

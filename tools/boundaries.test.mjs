@@ -26,7 +26,7 @@ test("imports down or across the list are refused, with what is allowed", () => 
   );
   assert.equal(
     inside("@nbit/dashboard", "@nbit/torch"),
-    "packages/dashboard may import @nbit/native/precisions, @nbit/torch/files, @nbit/torch/options, @nbit/torch/schema",
+    "packages/dashboard may import @nbit/native/precisions, @nbit/torch/files, @nbit/torch/format, @nbit/torch/options, @nbit/torch/schema",
   );
   assert.equal(inside("@nbit/dashboard", "@nbit/torch/files"), null);
   assert.match(inside("nbit-examples", "@nbit/native", "a/x.ts"), /^examples may import /);

@@ -34,7 +34,7 @@ const EXPECTED: Readonly<Record<string, RegExp>> = {
   float8:
     /^float8, rowwise: 2 of 4 layers converted\nembed .*converted {2}rowwise\n[^]*score .*outFeatures 1 is not a multiple of 16\nlast loss: bfloat16 0\.\d+, float8 0\.\d+\n$/,
   qlora:
-    /adapters trained on it {2}error 0\.0\d\d\n[^]*nf4-dq +98,304 +49\.54 KiB +4\.128 {2}frozen\n[^]*adapters is smaller[^]*merged into wide layers {6}error 0\.0/,
+    /adapters trained on it {2}error 0\.0\d\d\n[^]*nf4-dq +98,304 +49\.5 KiB +4\.128 {2}frozen\n[^]*adapters is smaller[^]*merged into wide layers {6}error 0\.0/,
   "precision-report": / blocks\.0\.qkv +Linear +float16 +float16 [^]* % float16, [^]*Picture: .*precision\.html\n$/,
   accumulation:
     /batch size 64, 1 per step: 40 steps, last loss 0\.\d+\nbatch size 16, 4 per step: 40 steps, last loss 0\.\d+\n/,

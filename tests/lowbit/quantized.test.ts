@@ -317,7 +317,7 @@ test("the memory table lists bits, trainable parameters and the float32 bytes th
   assert.equal(table.trainable, 256);
   assert.match(
     table.toString(),
-    /^weights +elements +memory +bits each\nfloat32 +2,304 +9\.00 KiB +32\.000 {2}frozen\nadapters +256 +1\.00 KiB +32\.000 {2}learns\nnf4 +24,576 +13\.50 KiB +4\.500 {2}frozen\nall /,
+    /^weights +elements +memory +bits each\nfloat32 +2,304 +9\.00 KiB +32\.000 {2}frozen\nadapters +256 +1\.00 KiB +32\.000 {2}learns\nnf4 +24,576 +13\.5 KiB +4\.500 {2}frozen\nall /,
   );
 });
 

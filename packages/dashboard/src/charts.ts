@@ -1,17 +1,42 @@
 import type { LineChart } from "./chart/line-chart.js";
 import { smooth } from "./chart/series.js";
 import type { Mark, Series } from "./chart/series.js";
-import { isAccuracy, isScore } from "./figures.js";
-import { integer, metric, percent } from "./format.js";
+import { isAccuracy, isLoss, isScore } from "./figures.js";
+import { formatInteger, formatMetric, formatPercent } from "@nbit/torch/format";
+import { checkpointMarks } from "./checkpoints.js";
 import type { Run } from "./records.js";
+import { systemCharts } from "./system-charts.js";
 
 /** Curves of more points than this are smoothed, with the raw values faintly behind. */
 const SMOOTH_FROM = 80;
 
-/**
- * The charts of a report: each training metric, the loss scale, each validation metric. Losses first, then accuracies.
- */
-export function chartsOf(runs: readonly Run[]): LineChart[] {
+export interface Charts {
+  /** Each training metric, the loss scale, each validation metric: losses first, then accuracies. */
+  readonly curves: readonly LineChart[];
+  /** What the machine did meanwhile. */
+  readonly system: readonly LineChart[];
+}
+
+/** The charts of a report, over the same steps. */
+export function chartsOf(runs: readonly Run[]): Charts {
+  const shared = { xRange: stepsOf(runs), axisMarks: checkpointMarks(runs) };
+  return {
+    curves: curvesOf(runs).map((chart) => ({ ...chart, ...shared })),
+    system: systemCharts(runs).map((chart) => ({ ...chart, ...shared })),
+  };
+}
+
+function stepsOf(runs: readonly Run[]): [number, number] {
+  let [least, most] = [Infinity, -Infinity];
+  for (const { steps, evaluations, system = [], end } of runs)
+    for (const { step } of [...steps, ...evaluations, ...system, ...(end === null ? [] : [end])]) {
+      least = Math.min(least, step);
+      most = Math.max(most, step);
+    }
+  return [least, most];
+}
+
+function curvesOf(runs: readonly Run[]): LineChart[] {
   const training = namesOf(runs.flatMap((run) => run.steps.map((s) => s.metrics)));
   const validation = namesOf(
     runs.flatMap((run) => run.evaluations.filter((e) => e.stage === "validate").map((e) => e.metrics)),
@@ -25,7 +50,7 @@ export function chartsOf(runs: readonly Run[]): LineChart[] {
 }
 
 function namesOf(all: readonly Readonly<Record<string, number>>[]): string[] {
-  const rank = (name: string): number => (/loss/i.test(name) ? 0 : isScore(name) ? 1 : 2);
+  const rank = (name: string): number => (isLoss(name) ? 0 : isScore(name) ? 1 : 2);
   return [...new Set(all.flatMap((metrics) => Object.keys(metrics)))].sort((a, b) => rank(a) - rank(b));
 }
 
@@ -51,17 +76,14 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
     xLabel: "step",
     series,
     yKind,
-    format: metric,
+    format: formatMetric,
     ...(caption === "" ? {} : { caption: `${caption.charAt(0).toUpperCase()}${caption.slice(1)}.` }),
   };
 }
 
-/**
- * A curve that falls by more than a factor of twenty shows nothing of its end on a linear axis. Scores end at one, and
- * what is new of them is there: their axis is linear.
- */
+/** A loss that falls by more than a factor of twenty shows nothing of its end on a linear axis. */
 function logarithmic(name: string, series: readonly Series[]): boolean {
-  if (isScore(name)) return false;
+  if (!isLoss(name)) return false;
   const values = series.flatMap((s) => s.y).filter((v) => Number.isFinite(v));
   const min = values.reduce((a, b) => Math.min(a, b), Infinity);
   return min > 0 && values.reduce((a, b) => Math.max(a, b), 0) / min > 20;
@@ -77,7 +99,7 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
     const marks = run.skips.map((skip): Mark => ({
       x: skip.step,
       y: skip.lossScale,
-      text: `step ${integer(skip.step)} skipped at scale ${integer(skip.lossScale)}${nonFinite(skip.nonFinite)}${skip.where === undefined ? "" : `. ${skip.where}`}`,
+      text: `step ${formatInteger(skip.step)} skipped at scale ${formatInteger(skip.lossScale)}${nonFinite(skip.nonFinite)}${skip.where === undefined ? "" : `. ${skip.where}`}`,
     }));
     series.push({ name: run.name, colour: i, x, y, marks });
   });
@@ -87,7 +109,7 @@ function scaleChart(runs: readonly Run[]): LineChart | null {
     skipped === 0
       ? "No step was skipped."
       : `✕ marks ${skipped === 1 ? "the one skipped step" : `the ${skipped} skipped steps`}: gradients overflowed, the scale was lowered.`;
-  return { title: "Loss scale", caption, xLabel: "step", series, yKind: "log2", stepped: true, format: integer };
+  return { title: "Loss scale", caption, xLabel: "step", series, yKind: "log2", stepped: true, format: formatInteger };
 }
 
 /** Of the first group of each run, where it was ever changed. */
@@ -99,8 +121,7 @@ function ratesChart(runs: readonly Run[]): LineChart | null {
     return [{ name: run.name, colour: i, x: points.map((s) => s.step), y }];
   });
   if (series.every(({ y }) => y.every((rate) => rate === y[0]))) return null;
-  const yKind = logarithmic("lr", series) ? "log10" : "linear";
-  return { title: "Learning rate", xLabel: "step", series, yKind, format: metric };
+  return { title: "Learning rate", xLabel: "step", series, yKind: "linear", fromZero: true, format: formatMetric };
 }
 
 function nonFinite(names: readonly string[]): string {
@@ -128,8 +149,8 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
     yKind: logarithmic(name, series) ? "log10" : "linear",
     points: series.every((s) => s.x.length <= 40),
     ...(fraction
-      ? { format: (v) => percent(v), axisFormat: (v, decimals) => percent(v, Math.max(0, decimals - 2)) }
-      : { format: metric }),
+      ? { format: (v) => formatPercent(v), axisFormat: (v, decimals) => formatPercent(v, Math.max(0, decimals - 2)) }
+      : { format: formatMetric }),
   };
 }
 

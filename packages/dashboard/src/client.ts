@@ -51,9 +51,10 @@ for (const source of document.querySelectorAll("script[data-chart]")) {
       dots.push(make("circle", { cx: x, cy: y, r: 4, class: series.line }));
       const value = document.createElement("b");
       value.textContent = series.text[i];
-      rows.push(line("", swatch(series.line), series.name + "  ", value));
-      for (const mark of series.marks) if (Math.abs(mark.x - series.x[i]) < 0.5) rows.push(line("skip", mark.text));
+      rows.push(line("", swatch(series.line), series.name, value));
+      for (const mark of series.marks) if (Math.abs(mark.at - left) <= 4) rows.push(line("skip", mark.text));
     }
+    for (const mark of data.axisMarks) if (Math.abs(mark.at - left) <= 4) rows.push(line("at", swatch(mark.line), mark.text));
     if (anchor === null) return hide();
     pointer.replaceChildren(make("line", { x1: anchor.x, x2: anchor.x, y1: data.top, y2: data.floor }), ...dots);
     tip.replaceChildren(line("x", data.xLabel + " " + anchor.label), ...rows);

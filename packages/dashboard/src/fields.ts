@@ -24,6 +24,10 @@ export class Fields {
     return new Fields(new Map(Object.entries(value)), where);
   }
 
+  has(key: string): boolean {
+    return this.#values.has(key);
+  }
+
   text(key: string, otherwise?: string): string {
     const value = this.#values.get(key);
     if (typeof value === "string") return value;

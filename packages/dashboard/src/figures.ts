@@ -85,6 +85,13 @@ export function isScore(name: string): boolean {
   );
 }
 
+/** Whether a metric is one that training brings down towards 0, by its name. */
+export function isLoss(name: string): boolean {
+  return (
+    !isScore(name) && /loss|nll|cross_?entropy|perplexity|(^|[^a-z])(mse|mae|rmse|elbo|kld?|bce)([^a-z]|$)/i.test(name)
+  );
+}
+
 export function isAccuracy(name: string): boolean {
   return /(^|[^a-z])acc(uracy)?([^a-z]|$)/i.test(name);
 }

@@ -8,7 +8,8 @@ export { renderPrecisionReport, writePrecisionReport } from "./precision/page.js
 export type { PrecisionPageOptions } from "./precision/page.js";
 export { renderReport, writeReport } from "./report.js";
 export type { ReportOptions } from "./report.js";
-export { comparisonText } from "./table.js";
+export { comparisonText } from "./comparison.js";
+export type { ComparisonOptions } from "./comparison.js";
 export { findRunLogs, parseRunLog, parseRunLogs, readRunLog, readRunLogs } from "./run.js";
 export type {
   CheckpointRecord,
@@ -21,4 +22,5 @@ export type {
   ScaleRecord,
   SkipRecord,
   StepRecord,
+  SystemRecord,
 } from "./records.js";

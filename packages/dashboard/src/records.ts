@@ -21,6 +21,26 @@ export interface CheckpointRecord {
   readonly path: string;
 }
 
+/** What the process and its device used, sampled between steps. Bytes, but for `cpu`. */
+export interface SystemRecord {
+  readonly step: number;
+  /** Since the run began. */
+  readonly seconds: number;
+  /** Cores that were busy since the sample before: 1 is one of them, all the time. */
+  readonly cpu: number;
+  /** Of the process. */
+  readonly rss: number;
+  /** JavaScript's. */
+  readonly heap: number;
+  readonly tensors: number;
+  /** Free on the machine. */
+  readonly free: number;
+  /** On a GPU alone. */
+  readonly deviceAllocated?: number;
+  readonly devicePeak?: number;
+  readonly deviceReserved?: number;
+}
+
 export interface ScaleRecord {
   readonly step: number;
   readonly value: number;
@@ -88,6 +108,7 @@ export interface Run {
   /** The file that it was read from. */
   readonly source?: string;
   readonly checkpoints?: readonly CheckpointRecord[];
+  readonly system?: readonly SystemRecord[];
   readonly steps: readonly StepRecord[];
   readonly scales: readonly ScaleRecord[];
   readonly skips: readonly SkipRecord[];

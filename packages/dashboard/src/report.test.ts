@@ -13,7 +13,7 @@ import { DARK, dashOf, LIGHT, lineClass, LOOKS } from "./palette.js";
 import { renderReport, writeReport } from "./report.js";
 import { findRunLogs, parseRunLog, parseRunLogs, readRunLogs } from "./run.js";
 import type { Run } from "./records.js";
-import { comparisonText } from "./table.js";
+import { comparisonText } from "./comparison.js";
 
 const root = mkdtempSync(join(tmpdir(), "nbit-report-"));
 after(() => rmSync(root, { recursive: true }));
@@ -207,7 +207,7 @@ test("the page carries everything itself and forbids the network", () => {
     "Loss scale",
     "Validation accuracy · val_acc",
     "the one skipped step",
-    '<td class="many" data-label="Metrics"><span>train_loss 0.02000</span></td>',
+    '<td class="many" data-label="Metrics"><span>train_loss 0.0200</span></td>',
   ])
     assert.ok(page.includes(text), text);
   assert.equal(page.match(/class="mark"/g)?.length, 1);
@@ -339,14 +339,26 @@ test("every curve stays within its card, whatever the order of its points", () =
   );
 });
 
-test("axes are logarithmic where a loss falls far, and never for scores", () => {
+test("axes are logarithmic where a loss falls far, and for nothing else", () => {
   const falling = (name: string): Run =>
     parseRunLog(
       `${logText().split("\n")[0] ?? ""}\n${[0.001, 0.1, 0.9].map((value, i) => JSON.stringify({ type: "step", step: i + 1, metrics: { [name]: value } })).join("\n")}\n`,
     );
-  const kind = (name: string): string | undefined => chartsOf([falling(name)])[0]?.yKind;
+  const kind = (name: string): string | undefined => chartsOf([falling(name)]).curves[0]?.yKind;
   for (const name of ["train_loss", "perplexity", "mse"]) assert.equal(kind(name), "log10", name);
-  for (const name of ["train_acc", "val/accuracy", "auroc", "f1", "val_precision", "mIoU", "top5", "mAP"])
+  for (const name of [
+    "train_acc",
+    "val/accuracy",
+    "auroc",
+    "f1",
+    "val_precision",
+    "mIoU",
+    "top5",
+    "mAP",
+    "grad_norm",
+    "lr",
+    "samples",
+  ])
     assert.equal(kind(name), "linear", name);
 });
 
@@ -376,7 +388,10 @@ test("forty-eight runs look different, and their colours stand out from both bac
 test("hyper-parameters: of one run all, of several those that differ", () => {
   const run = (lr: number): Run =>
     parseRunLog(logText({ name: `lr ${lr}` }).replace('"model"', `"hyperparameters":{"lr":${lr},"width":64},"model"`));
-  assert.match(renderReport({ title: "one", runs: [run(0.1)] }), /<h2>Hyper-parameters<\/h2>[^]*data-label="width"/);
+  assert.match(
+    renderReport({ title: "one", runs: [run(0.1)] }),
+    /<h2>Hyper-parameters<\/h2>[^]*<th scope="row">width<\/th><td class="settings">64</,
+  );
   const two = renderReport({ title: "two", runs: [run(0.1), run(0.2)] });
   assert.match(two, /Hyper-parameters that differ[^]*data-label="lr">0\.2</);
   assert.doesNotMatch(two, /data-label="width"/);

@@ -1,15 +1,16 @@
 import { resolve } from "node:path";
 import { ArgumentError, checkPath, writeText } from "@nbit/torch/files";
 import { atMost, checkArguments, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
-import { renderLineChart } from "./chart/line-chart.js";
+import { renderLineChart, type LineChart } from "./chart/line-chart.js";
 import { chartsOf } from "./charts.js";
+import { checkpointTable } from "./checkpoints.js";
 import { CLIENT } from "./client.js";
-import { integer } from "./format.js";
+import { formatInteger } from "@nbit/torch/format";
 import { escape } from "./html.js";
 import { RUN } from "./records.js";
 import type { Run } from "./records.js";
 import { distinct } from "./names.js";
-import { swatch } from "./palette.js";
+import { namedRun } from "./run-name.js";
 import { readRunLogs } from "./run.js";
 import { settingsTable } from "./settings.js";
 import { STYLE } from "./style.js";
@@ -37,7 +38,7 @@ const NAMES: OptionNames<ReportOptions> = {
 
 /**
  * Write a report on runs as one HTML file: a table that compares them, and curves of loss, loss scale and validation
- * metrics.
+ * metrics, what the machine did meanwhile, and where checkpoints are.
  *
  * The file needs no network and no other file; its own content policy forbids both. Light or dark, as the reader's
  * system is. It is complete without scripts; a script adds the values under the pointer. Written whole or not at all.
@@ -67,7 +68,7 @@ export function renderReport(options: ReportOptions): string {
     throw new ArgumentError("writeReport", "runs to have at least one entry", options.runs);
   const runs = distinct(options.runs.flatMap((run) => (typeof run === "string" ? readRunLogs(run) : [run])));
   const unit = options.unit ?? "samples";
-  const charts = chartsOf(runs).map((chart, i) => renderLineChart(chart, `chart-${i}`));
+  const charts = chartsOf(runs);
   const notes = (options.notes ?? []).map((note) => `<p class="note">${escape(note)}</p>`).join("\n");
   return `<!doctype html>
 <html lang="en">
@@ -86,8 +87,10 @@ export function renderReport(options: ReportOptions): string {
 ${comparisonTable(runs, unit)}
 ${notes}
 ${settingsTable(runs)}
-${charts.length === 0 ? "" : `<h2>Curves</h2>\n${legend(runs)}\n<div class="charts">\n${charts.join("\n")}\n</div>`}
+${chartSection("Curves", charts.curves, runs)}
+${chartSection("Machine", charts.system, runs)}
 ${epochTable(runs, unit)}
+${checkpointTable(runs)}
 <footer>Written by nbit, ${escape(new Date().toISOString().slice(0, 16).replace("T", " "))} UTC. This file needs no network.</footer>
 </main>
 <script>${CLIENT}</script>
@@ -96,8 +99,16 @@ ${epochTable(runs, unit)}
 `;
 }
 
-function legend(runs: readonly Run[]): string {
-  return `<div class="legend">${runs.map((run, i) => `<span>${swatch(i)}${escape(run.name)}</span>`).join("")}${runs.some((run) => run.skips.length > 0) ? "<span><b>✕</b> skipped step</span>" : ""}</div>`;
+function chartSection(title: string, charts: readonly LineChart[], runs: readonly Run[]): string {
+  if (charts.length === 0) return "";
+  const figures = charts.map((chart, i) => renderLineChart(chart, `${title.toLowerCase()}-${i}`));
+  return `<h2>${title}</h2>\n${legend(charts, runs)}\n<div class="charts">\n${figures.join("\n")}\n</div>`;
+}
+
+function legend(charts: readonly LineChart[], runs: readonly Run[]): string {
+  const skips = charts.some(({ series }) => series.some(({ marks = [] }) => marks.length > 0));
+  const checkpoints = charts.some(({ axisMarks = [] }) => axisMarks.length > 0);
+  return `<div class="legend">${runs.map((run, i) => namedRun(run, i)).join("")}${skips ? "<span><b>✕</b> skipped step</span>" : ""}${checkpoints ? "<span><i>◆</i> checkpoint</span>" : ""}</div>`;
 }
 
 function subtitleOf(runs: readonly Run[]): string {
@@ -105,7 +116,7 @@ function subtitleOf(runs: readonly Run[]): string {
   if (first === undefined) return "";
   const parts = [
     first.model,
-    first.parameters > 0 ? `${integer(first.parameters)} parameters` : "",
+    first.parameters > 0 ? `${formatInteger(first.parameters)} parameters` : "",
     first.device,
     first.startedAt.slice(0, 10),
   ];

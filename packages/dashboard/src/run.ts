@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { checkPath, checkReadable, withFile } from "@nbit/torch/files";
 import { RunLogError } from "./errors.js";
 import { Fields } from "./fields.js";
-import type { EvaluationRecord, MemoryRecord, Run, RunEnd } from "./records.js";
+import type { EvaluationRecord, MemoryRecord, Run, RunEnd, SystemRecord } from "./records.js";
 
 /** The newest format that this version reads. */
 const FORMAT = 2;
@@ -136,6 +136,7 @@ function runOf(records: readonly Fields[], source: string): Run {
       epoch: r.whole("epoch", 0),
       path: r.text("path"),
     })),
+    system: forward(of("system").map(systemOf)),
     end: endOf(of("end").at(-1)),
   };
 }
@@ -183,6 +184,22 @@ function evaluationsOf(records: readonly Fields[]): EvaluationRecord[] {
     return forward(together);
   };
   return [...ofStage("validate"), ...ofStage("test")];
+}
+
+function systemOf(r: Fields): SystemRecord {
+  const device = (["deviceAllocated", "devicePeak", "deviceReserved"] as const).flatMap((name) =>
+    r.has(name) ? [[name, r.number(name)] as const] : [],
+  );
+  return {
+    step: r.whole("step"),
+    seconds: r.number("seconds", 0),
+    cpu: r.number("cpu", 0),
+    rss: r.number("rss", 0),
+    heap: r.number("heap", 0),
+    tensors: r.number("tensors", 0),
+    free: r.number("free", 0),
+    ...Object.fromEntries(device),
+  };
 }
 
 function endOf(record: Fields | undefined): RunEnd | null {

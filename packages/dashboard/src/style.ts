@@ -27,17 +27,23 @@ td.many span { white-space: nowrap; }
 tbody tr + tr td { border-top: 1px solid var(--line); }
 td.run { font-weight: 600; white-space: normal; overflow-wrap: anywhere; min-width: 15em; max-width: 30em; }
 td.run small { display: block; font-weight: 400; color: var(--soft); }
+.named { display: flex; align-items: baseline; } .named .swatch { flex: none; }
+th.path, td.path { text-align: left; } td.path { white-space: normal; overflow-wrap: anywhere; font-size: 13px; }
+.list th, .list td { font-size: 14px; padding: 8px 16px; border-bottom: 0; vertical-align: baseline; line-height: 1.5; }
+.list th { width: 30%; text-align: left; white-space: normal; overflow-wrap: anywhere; } .list td { text-align: left; }
+.list tr + tr th { border-top: 1px solid var(--line); }
 td.settings { white-space: normal; overflow-wrap: anywhere; }
 td .bar { display: block; height: 4px; margin-top: 5px; border-radius: 2px; background: var(--track); }
 td .bar i { display: block; height: 4px; border-radius: 2px; }
 .swatch { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 8px; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 20px; margin: 0 0 12px; font-size: 13px; }
 .legend span { overflow-wrap: anywhere; }
-.legend b { color: var(--bad); font-weight: 600; }
+.legend b { color: var(--bad); font-weight: 600; } .legend i { font-style: normal; color: var(--soft); }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px; }
-figure { margin: 0; padding: 16px 16px 8px; min-width: 0; }
-figcaption p { font-size: 13px; min-height: 1.5em; }
-.plot { position: relative; margin-top: 8px; }
+figure { margin: 0; padding: 16px 16px 8px; min-width: 0; display: flex; flex-direction: column; }
+figcaption { margin-bottom: 8px; }
+figcaption p { font-size: 13px; }
+.plot { position: relative; margin-top: auto; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
 svg.swatch { width: 18px; vertical-align: baseline; flex: none; }
 svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-nums; }
@@ -45,11 +51,13 @@ svg text { font-size: 11px; fill: var(--soft); font-variant-numeric: tabular-num
 .grid .axis, .grid .tick { stroke: var(--soft); stroke-opacity: 0.6; }
 svg path { fill: none; stroke: currentColor; stroke-linejoin: round; }
 svg path.raw { stroke-width: 1; stroke-opacity: 0.18; }
+svg path.at.all { color: var(--soft); } svg path.at { fill: currentColor; stroke: var(--card); stroke-width: 1.5; }
 svg path.mark { stroke: var(--bad); stroke-width: 2; }
 svg circle { fill: currentColor; stroke: var(--card); stroke-width: 1.5; }
 .pointer line { stroke: var(--soft); stroke-dasharray: 3 3; }
 .tip { position: absolute; top: 6px; pointer-events: none; background: var(--card); color: var(--ink); border: 1px solid var(--line); border-radius: 8px;
   box-shadow: 0 4px 16px rgb(0 0 0 / 0.16); padding: 7px 11px; font-size: 12px; line-height: 1.55; max-width: 75%; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; z-index: 1; }
+.tip div { display: flex; align-items: baseline; } .tip .swatch { flex: none; } .tip b { margin-left: auto; padding-left: 12px; white-space: nowrap; }
 .tip .x { color: var(--soft); }
 .tip .skip { color: var(--bad); white-space: normal; max-width: 230px; }
 details { margin-top: 12px; }
@@ -68,8 +76,13 @@ ${PALETTE_STYLE}
   .stacks td::before { content: attr(data-label); color: var(--soft); font-size: 13px; text-align: left; }
   .stacks td.run::before { content: none; }
   .stacks td .bar { grid-column: 1 / -1; }
+  .list, .list tbody, .list tr, .list th, .list td { display: block; width: auto; }
+  .list tr + tr th, .list tr + tr td { border-top: 0; } .list tr + tr { border-top: 1px solid var(--line); }
+  .list th { padding: 8px 14px 0; } .list td { padding: 0 14px 8px; }
+  .stacks td.path { display: block; text-align: left; } .stacks td.path::before { display: block; }
   figure { padding: 14px 10px 6px; }
-  svg text { font-size: 15px; }
+  svg text { font-size: 17px; }
+  .tip { left: 0 !important; right: 0 !important; top: 100%; max-width: none; }
 }
 @media print { main { padding: 0; } figure, .card { break-inside: avoid; } }
 `.trim();

@@ -5,6 +5,7 @@ import { createInterface } from "node:readline/promises";
 import { cacheFolder } from "@nbit/native/build";
 import { examine } from "@nbit/native/doctor";
 import { plainText } from "@nbit/torch/files";
+import { formatBytes } from "@nbit/torch/format";
 import { lastOf, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { table, columns } from "../help/text.js";
@@ -102,13 +103,13 @@ export const clean: Command = {
     const rows = entries.map(
       (entry) =>
         [
-          `${size(entry.bytes).padStart(9)}  ${entry.name}`,
+          `${formatBytes(entry.bytes).padStart(9)}  ${entry.name}`,
           `${goes(entry) ? "goes" : "stays"}: ${entry.what}${entry.inUse ? " (in use)" : ""}`,
         ] as const,
     );
     for (const line of table(rows, columns(), 40)) console.log(plainText(line));
     const going = entries.filter(goes);
-    const total = size(going.reduce((sum, { bytes }) => sum + bytes, 0)).trim();
+    const total = formatBytes(going.reduce((sum, { bytes }) => sum + bytes, 0));
     if (given.get("list") === true || going.length === 0) {
       console.log(`${total} would go${all ? "" : "; with --all everything"}.`);
       return 0;
@@ -145,12 +146,4 @@ async function confirmed(question: string): Promise<boolean> {
   } finally {
     reader.close();
   }
-}
-
-function size(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let value = bytes;
-  let unit = 0;
-  for (; value >= 1024 && unit < units.length - 1; unit++) value /= 1024;
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit] ?? ""}`;
 }

@@ -51,7 +51,9 @@ export const report: Command = {
       const options = { unit: typeof unit === "string" ? unit : "samples" };
       const [first = "."] = folders;
       const title = given.get("title") ?? (folders.length === 1 ? titleOf(first) : "Runs");
-      console.log(comparisonText(runs, options));
+      // A file or a pipe has room for all of it.
+      const width = process.stdout.isTTY === true ? { columns: Math.max(20, process.stdout.columns) } : {};
+      console.log(plainText(comparisonText(runs, { ...options, ...width }), "\n"));
       const path = writeReport(String(given.get("out") ?? "report.html"), { title: String(title), runs, ...options });
       console.log(plainText(`\n${runs.length === 1 ? "One run" : `${runs.length} runs`}  ${path}`, "\n"));
       if (given.get("open") === true) await show(path);

@@ -1,6 +1,7 @@
 import { escape, json } from "../html.js";
-import { integer } from "../format.js";
+import { formatInteger } from "@nbit/torch/format";
 import { dashOf, lineClass } from "../palette.js";
+import { shortened } from "../text.js";
 import { linearScale, log10Scale, log2Scale, niceLinear } from "./scale.js";
 import type { Scale, ScaleKind } from "./scale.js";
 import { thin } from "./series.js";
@@ -17,10 +18,23 @@ export interface LineChart {
   readonly stepped?: boolean;
   /** Show every point; for curves of few points. */
   readonly points?: boolean;
+  /** Steps of all the charts of a page, so that one can be read below the other. Default: those of this one. */
+  readonly xRange?: readonly [least: number, most: number];
+  /** What happened at a step, as diamonds on the axis. */
+  readonly axisMarks?: readonly AxisMark[];
+  /** The axis begins at 0, on a linear one: amounts, of which there may be none. */
+  readonly fromZero?: boolean;
   /** How values read under the pointer. */
   readonly format: (value: number) => string;
   /** How they read on a linear axis. Default: plain, with as many decimals as the ticks need. */
   readonly axisFormat?: (value: number, decimals: number) => string;
+}
+
+export interface AxisMark {
+  readonly x: number;
+  /** Index of its run. */
+  readonly colour: number;
+  readonly text: string;
 }
 
 const WIDTH = 528;
@@ -28,16 +42,17 @@ const HEIGHT = 272;
 const LEFT = 56;
 const RIGHT = 16;
 const TOP = 12;
-const BOTTOM = 40;
+const BOTTOM = 44;
 
 /** A figure with its chart as inline SVG, complete without scripts; the data beside it serves the pointer. */
 export function renderLineChart(chart: LineChart, id: string): string {
   const series = chart.series.map(thin);
-  const x = xScale(series);
+  const x = xScale(series, chart.xRange);
   const y = yScale(chart, series);
   const parts = [
     grid(x, y, chart.xLabel),
     ...series.map((s, i) => curve(s, x, y, chart, strokeWidth(i, series.length))),
+    axisMarks(chart.axisMarks ?? [], x),
   ];
   const caption = chart.caption === undefined ? "" : `<p>${escape(chart.caption)}</p>`;
   return `<figure class="chart" id="${id}">
@@ -47,8 +62,8 @@ export function renderLineChart(chart: LineChart, id: string): string {
 </figure>`;
 }
 
-function xScale(series: readonly Series[]): Scale {
-  let [min, max] = [Infinity, -Infinity];
+function xScale(series: readonly Series[], range: readonly number[] = []): Scale {
+  let [min, max] = [Math.min(...range), Math.max(...range)];
   for (const { x, marks = [] } of series)
     for (const value of [...x, ...marks.map((mark) => mark.x)]) {
       min = Math.min(min, value);
@@ -64,7 +79,7 @@ function yScale(chart: LineChart, series: readonly Series[]): Scale {
     .flatMap((s) => [...s.y, ...(s.raw ?? []), ...(s.marks ?? []).map((m) => m.y)])
     .filter((v) => Number.isFinite(v));
   const positive = chart.yKind === "linear" ? values : values.filter((v) => v > 0);
-  const min = positive.reduce((a, b) => Math.min(a, b), Infinity);
+  const min = positive.reduce((a, b) => Math.min(a, b), chart.fromZero === true && positive.length > 0 ? 0 : Infinity);
   const max = positive.reduce((a, b) => Math.max(a, b), -Infinity);
   const [bottom, top] = [HEIGHT - BOTTOM, TOP];
   if (min > max) return linearScale(0, 1, bottom, top, 4);
@@ -85,7 +100,7 @@ function grid(x: Scale, y: Scale, xLabel: string): string {
   for (const { value, label } of x.ticks) {
     const at = px(x.at(value));
     out.push(
-      `<line class="tick" x1="${at}" x2="${at}" y1="${floor}" y2="${floor + 4}"/><text x="${at}" y="${floor + 16}" text-anchor="middle">${escape(label)}</text>`,
+      `<line class="tick" x1="${at}" x2="${at}" y1="${floor}" y2="${floor + 4}"/><text x="${at}" y="${floor + 17}" text-anchor="middle">${escape(label)}</text>`,
     );
   }
   out.push(`<line class="axis" x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${floor}" y2="${floor}"/>`);
@@ -116,6 +131,23 @@ function curve(series: Series, x: Scale, y: Scale, chart: LineChart, width: numb
   }
   out.push("</g>");
   return out.join("");
+}
+
+/** More runs than this are one row of marks, without their colours. */
+const MOST_ROWS = 3;
+
+/** Runs that kept something at the same steps stand above each other. */
+function axisMarks(marks: readonly AxisMark[], x: Scale): string {
+  const runs = [...new Set(marks.map(({ colour }) => colour))];
+  const together = runs.length > MOST_ROWS;
+  return marks
+    .filter((mark) => mark.x >= x.min && mark.x <= x.max)
+    .map(({ x: step, colour, text }) => {
+      const top = HEIGHT - BOTTOM - 5 - (together ? 0 : 9 * runs.indexOf(colour));
+      const look = together ? "all" : lineClass(colour);
+      return `<path class="at ${look}" d="M${px(x.at(step))} ${top}l5 5l-5 5l-5 -5z"><title>${escape(text)}</title></path>`;
+    })
+    .join("");
 }
 
 /**
@@ -165,16 +197,21 @@ function pointerData(chart: LineChart, series: readonly Series[], x: Scale, y: S
     xLabel: chart.xLabel,
     stepped: chart.stepped === true,
     series: series.map((s) => ({
-      name: s.name,
+      name: shortened(s.name, 32),
       line: lineClass(s.colour),
       x: s.x,
-      label: s.x.map((value) => integer(value)),
+      label: s.x.map((value) => formatInteger(value)),
       at: s.x.map((value, i) => {
         const value_ = s.y[i] ?? Number.NaN;
         return Number.isFinite(value_) ? [Number(px(x.at(value))), Number(px(y.at(value_)))] : null;
       }),
       text: s.y.map((value, i) => valueText(chart, value, s.raw?.[i])),
-      marks: (s.marks ?? []).map((m) => ({ x: m.x, text: m.text })),
+      marks: (s.marks ?? []).map((m) => ({ at: Number(px(x.at(m.x))), text: m.text })),
+    })),
+    axisMarks: (chart.axisMarks ?? []).map((m) => ({
+      at: Number(px(x.at(m.x))),
+      line: lineClass(m.colour),
+      text: m.text,
     })),
   };
 }

@@ -1,4 +1,5 @@
-import { digits, integer, powerOfTwo } from "../format.js";
+import { formatInteger, significant } from "@nbit/torch/format";
+import { powerOfTwo } from "../format.js";
 
 export type ScaleKind = "linear" | "log10" | "log2";
 
@@ -39,7 +40,7 @@ export function linearScale(
       value,
       label:
         labelOf?.(value, decimals) ??
-        (decimals === 0 ? integer(value) : decimals > 20 ? value.toExponential(1) : value.toFixed(decimals)),
+        (decimals === 0 ? formatInteger(value) : decimals > 20 ? value.toExponential(1) : value.toFixed(decimals)),
     });
   }
   return {
@@ -73,8 +74,11 @@ export function niceLinear(
 
 /** `min` must be > 0. */
 export function log10Scale(min: number, max: number, from: number, to: number): Scale {
-  const low = Math.log10(min);
-  const high = Math.max(Math.log10(max), low + 0.1);
+  const lowest = Math.log10(min);
+  const highest = Math.max(Math.log10(max), lowest + 0.1);
+  // So that the curve does not touch the frame.
+  const pad = 0.03 * (highest - lowest);
+  const [low, high] = [lowest - pad, highest + pad];
   const ticks = [];
   const decades = high - low;
   const factors = decades < 1.6 ? [1, 2, 5] : decades < 3.2 ? [1, 3] : [1];
@@ -83,7 +87,7 @@ export function log10Scale(min: number, max: number, from: number, to: number): 
       const value = factor * 10 ** power;
       const at = Math.log10(value);
       if (at >= low - 1e-9 && at <= high + 1e-9)
-        ticks.push({ value, label: value >= 1000 ? integer(value) : digits(value, 1) });
+        ticks.push({ value, label: value >= 1000 ? formatInteger(value) : significant(value, 1) });
     }
   }
   return {

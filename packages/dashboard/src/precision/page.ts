@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { checkPath, writeText } from "@nbit/torch/files";
 import { atMost, checkOptions, kinds, type OptionNames } from "@nbit/torch/options";
-import { digits, integer, seconds } from "../format.js";
+import { formatInteger, formatSeconds, significant } from "@nbit/torch/format";
 import { escape } from "../html.js";
 import { STYLE } from "../style.js";
 import { checkStepPrecision, readStepPrecision } from "./data.js";
@@ -56,8 +56,8 @@ export function renderPrecisionReport(source: string | StepPrecisionData, option
     `precision ${data.precision}`,
     `computes in ${data.compute}`,
     data.device,
-    `step ${integer(data.step)}`,
-    data.lossScale === 1 ? "" : `loss scale ${integer(data.lossScale)}`,
+    `step ${formatInteger(data.step)}`,
+    data.lossScale === 1 ? "" : `loss scale ${formatInteger(data.lossScale)}`,
   ]
     .filter((part) => part !== "")
     .join(" · ");
@@ -115,7 +115,7 @@ function tiles(data: StepPrecisionData, limits: Limits): string {
         : "";
   return `<div class="tiles">
 ${tile(share(inCompute / (all.seconds || 1)), `of the time computes in ${data.compute}`)}
-${tile(integer(all.casts), `casts between dtypes, ${share(all.castSeconds / (all.seconds || 1))} of the time`)}
+${tile(formatInteger(all.casts), `casts between dtypes, ${share(all.castSeconds / (all.seconds || 1))} of the time`)}
 ${tile(fit(activations), where(activations, "activations"), activations.overflow > 0 || activations.lost > 0.01)}
 ${tile(fit(gradients), `${where(gradients, "gradients")}${scaled}`, gradients.overflow > 0 || gradients.lost > 0.01)}
 </div>`;
@@ -150,7 +150,7 @@ function map(data: StepPrecisionData, limits: Limits): string {
     working.map(gradientsOf).filter((r) => r !== null),
     limits,
   );
-  const axes = `<td></td><td>Full width: ${seconds(longest)}</td><td class="numbers" data-label="Activations">${axisLabels(activationAxis)}</td><td class="numbers" data-label="Gradients">${axisLabels(gradientAxis)}</td>`;
+  const axes = `<td></td><td>Full width: ${formatSeconds(longest)}</td><td class="numbers" data-label="Activations">${axisLabels(activationAxis)}</td><td class="numbers" data-label="Gradients">${axisLabels(gradientAxis)}</td>`;
   const body = rows
     .map((m, i) => {
       // Every screenful has its axis: the foot of a long table is out of sight.
@@ -159,7 +159,7 @@ function map(data: StepPrecisionData, limits: Limits): string {
     })
     .join("\n");
   return `<div class="card"><table class="map">
-<thead><tr><th scope="col">Module</th><th scope="col">Time, forward and backward</th><th scope="col">Activations</th><th scope="col">Gradients${data.lossScale === 1 ? "" : ` × ${integer(data.lossScale)}`}</th></tr></thead>
+<thead><tr><th scope="col">Module</th><th scope="col">Time, forward and backward</th><th scope="col">Activations</th><th scope="col">Gradients${data.lossScale === 1 ? "" : ` × ${formatInteger(data.lossScale)}`}</th></tr></thead>
 <tbody>
 ${body}
 </tbody>
@@ -200,13 +200,13 @@ function lane(operators: readonly OperatorUse[], phase: "forward" | "backward", 
     .filter((d) => (byDtype.get(d) ?? 0) > 0)
     .map(
       (d) =>
-        `<span class="d-${escape(d)}" style="${width(byDtype.get(d) ?? 0)}" title="${escape(d)}: ${seconds(byDtype.get(d) ?? 0)}"></span>`,
+        `<span class="d-${escape(d)}" style="${width(byDtype.get(d) ?? 0)}" title="${escape(d)}: ${formatSeconds(byDtype.get(d) ?? 0)}"></span>`,
     );
   if (casts > 0)
     parts.unshift(
-      `<span class="seam" style="${width(castSeconds)}" title="${casts} casts: ${seconds(castSeconds)}"></span>`,
+      `<span class="seam" style="${width(castSeconds)}" title="${casts} casts: ${formatSeconds(castSeconds)}"></span>`,
     );
-  const label = `${phase}: ${seconds(total)}${casts > 0 ? `, ${casts} casts` : ""}`;
+  const label = `${phase}: ${formatSeconds(total)}${casts > 0 ? `, ${casts} casts` : ""}`;
   return `<div class="lane"><span>${phase === "forward" ? "fwd" : "bwd"}</span><div class="track" role="img" aria-label="${label}">${parts.join("")}</div></div>`;
 }
 
@@ -225,9 +225,9 @@ const REASONS: Readonly<Record<string, string>> = {
 function operatorTable(data: StepPrecisionData): string {
   const rows = data.modules.flatMap((m) =>
     m.operators.map((o, i) => {
-      const range = (r: NumberRange | null): string => (r === null ? "" : `${integer(r.count)} numbers`);
+      const range = (r: NumberRange | null): string => (r === null ? "" : `${formatInteger(r.count)} numbers`);
       const title = i === 0 ? ` title="${escape(range(m.activations))}"` : "";
-      return `<tr${i === 0 ? ' class="first"' : ""}><td${title}>${i === 0 ? escape(m.name === "" ? "step" : m.name) : ""}</td><td>${escape(o.name)}</td><td class="d-${escape(o.dtype ?? "other")}"><i></i>${escape(o.dtype ?? "–")}</td><td>${escape(REASONS[o.reason] ?? o.reason)}</td><td>${integer(o.calls)}</td><td>${integer(o.casts)}</td><td>${digits(o.seconds * 1e6, 3)}</td></tr>`;
+      return `<tr${i === 0 ? ' class="first"' : ""}><td${title}>${i === 0 ? escape(m.name === "" ? "step" : m.name) : ""}</td><td>${escape(o.name)}</td><td class="d-${escape(o.dtype ?? "other")}"><i></i>${escape(o.dtype ?? "–")}</td><td>${escape(REASONS[o.reason] ?? o.reason)}</td><td>${formatInteger(o.calls)}</td><td>${formatInteger(o.casts)}</td><td>${significant(o.seconds * 1e6, 3)}</td></tr>`;
     }),
   );
   return `<details><summary>Every operator, with its dtype and the reason</summary><div class="card"><table class="ops"><thead><tr><th scope="col">Module</th><th scope="col">Operator</th><th scope="col">Computes in</th><th scope="col">Why</th><th scope="col">Calls</th><th scope="col">Casts</th><th scope="col">µs</th></tr></thead><tbody>${rows.join("")}</tbody></table></div></details>`;

@@ -6,7 +6,7 @@ import type { MemoryForecast } from "../diagnostics/memory-forecast.js";
 import type { PrecisionDTypes } from "../precision/facts.js";
 import type { TrainerView } from "../trainer-view.js";
 import { paintFor, plainPaint, streamKind, type OutputStream, type Paint } from "../ui/ansi.js";
-import { formatBytes, formatCount, formatInteger } from "../ui/format.js";
+import { formatBytes, formatCount, formatInteger } from "@nbit/torch/format";
 import { formatTable } from "../ui/table.js";
 import { Callback } from "./callback.js";
 

@@ -8,7 +8,7 @@ import { countOf } from "../ui/bar.js";
 import { lengthOf } from "../ui/batch.js";
 import { displayFor } from "../ui/display.js";
 import type { Display } from "../ui/display.js";
-import { formatClock, formatMetric, formatRate, formatSeconds } from "../ui/format.js";
+import { formatClock, formatMetric, formatRate, formatSeconds } from "@nbit/torch/format";
 import { RateMeter } from "../ui/rate.js";
 import { Callback } from "./callback.js";
 import { LossScaleMonitor } from "./loss-scale-monitor.js";
@@ -53,7 +53,7 @@ interface Phase {
  * @throws {ArgumentError} `ProgressBar: expected refreshRate to be in (0, 10]. Received: 50.`
  * @example
  * new Trainer({ callbacks: [new ProgressBar({ unit: "images" })] });
- * // Epoch 1/2  ━━━━━━━━━━━━━━━━━━╸─────────────  262/469  7,143 images/s  eta 0:04  loss 0.0832  scale 65536
+ * // Epoch 1/2  ━━━━━━━━━━━━━━━━━━╸─────────────  262/469  7,143 images/s  eta 0:04  loss 0.0832  scale 65,536
  */
 export class ProgressBar extends Callback {
   readonly #stream: OutputStream;

@@ -6,7 +6,7 @@ import type { LightningModule } from "../module.js";
 import { parseDuration } from "../duration.js";
 import type { Duration } from "../duration.js";
 import type { TrainerView } from "../trainer-view.js";
-import { formatClock } from "../ui/format.js";
+import { formatClock } from "@nbit/torch/format";
 import { Callback } from "./callback.js";
 
 type Stage = "train" | "validate" | "test";

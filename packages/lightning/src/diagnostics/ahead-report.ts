@@ -1,7 +1,8 @@
+import { formatBytes, formatPrefixed } from "@nbit/torch/format";
 import type { Analysis, XlaTopology } from "@nbit/xla";
 import type { AheadProgram } from "@nbit/xla/step";
 import type { Precision } from "../precision/precision.js";
-import { formatBytes, formatCount, memoryText } from "./analysis-text.js";
+import { memoryText } from "./analysis-text.js";
 
 /** One program that was compiled for a topology. Numbers are those of each device. */
 export interface AheadProgramReport {
@@ -115,7 +116,7 @@ export class AheadReport implements AheadReportFields {
     const moved = bytesAccessed === null ? "" : `, ${formatBytes(bytesAccessed)} accessed`;
     const { estimatedSeconds: s } = program;
     const time = s === null ? "" : `; ${(s * 1000).toPrecision(3)} ms by the compiler's model`;
-    rows.push(["  cost", flops === null ? "the compiler does not say" : `${formatCount(flops)}FLOP${moved}${time}`]);
+    rows.push(["  cost", flops === null ? "the compiler does not say" : `${formatPrefixed(flops)}FLOP${moved}${time}`]);
     const collectives = Object.entries(program.collectives).map(([kind, n]) => `${n} ${kind}`);
     if (this.devices > 1) rows.push(["  collectives", collectives.join(", ") || "none"]);
     return rows;

@@ -1,28 +1,6 @@
 /** What a compiler says of a program, in words. */
+import { formatBytes, formatPrefixed } from "@nbit/torch/format";
 import type { Analysis, CompiledMemory } from "@nbit/xla";
-
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let value = bytes;
-  let unit = 0;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
-}
-
-/** In thousands: "7.06 T". */
-export function formatCount(count: number): string {
-  const units = ["", " k", " M", " G", " T", " P"];
-  let value = count;
-  let unit = 0;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : value.toPrecision(3)}${units[unit]}`;
-}
 
 export function memoryText({ peak, arguments: taken, outputs, aliased, temporaries, code }: CompiledMemory): string {
   const inPlace = aliased > 0 ? ` (${formatBytes(aliased)} of them in the arguments' memory)` : "";
@@ -31,6 +9,6 @@ export function memoryText({ peak, arguments: taken, outputs, aliased, temporari
 
 /** The phrase of a program in `explain`. */
 export function analysisText({ memory, flops }: Analysis): string {
-  const cost = flops === null ? "" : `, ${formatCount(flops)}FLOP`;
+  const cost = flops === null ? "" : `, ${formatPrefixed(flops)}FLOP`;
   return memory === null ? `memory unknown${cost}` : `${memoryText(memory)}${cost}`;
 }

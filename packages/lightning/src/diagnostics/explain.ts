@@ -1,10 +1,10 @@
 import { checkOptions, getCpuKernels, kinds, nn, optim, plainText } from "@nbit/torch";
 import type { CpuKernels, OptionNames } from "@nbit/torch";
+import { formatBytes } from "@nbit/torch/format";
 import type { PrecisionContext, PrecisionDTypes } from "../precision/facts.js";
 import { formerDescription } from "../precision/former-names.js";
 import { moduleClasses, type ModuleClass } from "../module-classes.js";
 import type { Batch } from "../types.js";
-import { formatBytes } from "./analysis-text.js";
 import { forecastCheckpoints, type CheckpointForecast } from "./checkpoint-forecast.js";
 import type { MemoryForecast } from "./memory-forecast.js";
 import type { MemoryLayout } from "./memory.js";

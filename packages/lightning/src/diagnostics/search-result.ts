@@ -2,7 +2,7 @@ import { ArgumentError, atMost, checkArguments, kinds } from "@nbit/torch";
 import type { PrecisionInput } from "../precision/names.js";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
-import { formatBytes } from "../ui/format.js";
+import { formatBytes } from "@nbit/torch/format";
 import { formatTable } from "../ui/table.js";
 
 /** What one precision did. */

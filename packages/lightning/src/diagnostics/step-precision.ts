@@ -3,7 +3,7 @@ import { atMost, checkPath, writeText, plainText } from "@nbit/torch";
 import type { DType } from "@nbit/torch";
 import { plainPaint } from "../ui/ansi.js";
 import type { Paint } from "../ui/ansi.js";
-import { formatInteger } from "../ui/format.js";
+import { formatInteger } from "@nbit/torch/format";
 import { formatTable } from "../ui/table.js";
 import type { OperatorUse } from "./attribution.js";
 import { sharesIn } from "./number-range.js";

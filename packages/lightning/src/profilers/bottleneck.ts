@@ -1,6 +1,6 @@
 /** What a training run waits for: data, the host that starts operators, or their computing. */
 import { atMost, checkArguments, cuda, kinds, profiler } from "@nbit/torch";
-import { formatSeconds } from "../ui/format.js";
+import { formatSeconds } from "@nbit/torch/format";
 
 /** What was measured of a run. Times in seconds. */
 export interface BottleneckFigures {

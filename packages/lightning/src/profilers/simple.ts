@@ -1,4 +1,5 @@
 import { ArgumentError, atMost, kinds, NbitError, type OptionNames } from "@nbit/torch";
+import { pad, visibleWidth } from "../ui/ansi.js";
 import { filesOf, Profiler, PROFILER_OPTIONS, type ProfilerOptions } from "./profiler.js";
 
 export interface SimpleProfilerOptions extends ProfilerOptions {
@@ -109,10 +110,10 @@ function plainTable(rows: Row[]): string {
 }
 /** With a rule behind the first `totals` rows. */
 function ruled(titles: readonly string[], rows: readonly (readonly string[])[], totals: number): string {
-  const widths = titles.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i]?.length ?? 0)));
+  const widths = titles.map((_, i) => Math.max(...[titles, ...rows].map((row) => visibleWidth(row[i] ?? ""))));
   const line = (row: readonly string[]): string =>
-    `|  ${row.map((text, i) => text.padEnd(widths[i] as number)).join("  |  ")}  |`;
-  const rule = "-".repeat(line(titles).length);
+    `|  ${row.map((text, i) => pad(text, widths[i] ?? 0)).join("  |  ")}  |`;
+  const rule = "-".repeat(visibleWidth(line(titles)));
   const body = rows.map(line);
   return [
     rule,

@@ -1,5 +1,5 @@
 import { plainText } from "@nbit/torch";
-import { formatMetric } from "./format.js";
+import { formatMetric } from "@nbit/torch/format";
 import { formatTable } from "./table.js";
 
 /** The metrics of an evaluation: a line for each name, a column for each loader. */

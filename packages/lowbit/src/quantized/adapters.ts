@@ -14,6 +14,7 @@ import {
   scope,
   type Tensor,
 } from "@nbit/torch";
+import { formatInteger } from "@nbit/torch/format";
 import { ConversionReport, type ConvertedLayer } from "../float8/convert.js";
 import { replaceChildren } from "../replace.js";
 import { isLoraBase, LORA, LoRALinear, type LoraBase, type LoraOptions } from "./lora.js";
@@ -91,9 +92,7 @@ export function addLora(module: nn.Module, options: AddLoraOptions = {}): Conver
       path,
       layer: `${child.constructor.name}(${child.inFeatures}, ${child.outFeatures})`,
       converted: wanted,
-      reason: wanted
-        ? `${(rank * (child.inFeatures + child.outFeatures)).toLocaleString("en")} parameters learn`
-        : "no target",
+      reason: wanted ? `${formatInteger(rank * (child.inFeatures + child.outFeatures))} parameters learn` : "no target",
     });
     return wanted ? new LoRALinear(child, lora) : null;
   });

@@ -1,6 +1,7 @@
 /** What a module's weights take, by kind. */
 import { ArgumentError, atMost, nn } from "@nbit/torch";
 import type { Tensor } from "@nbit/torch";
+import { formatBytes, formatInteger } from "@nbit/torch/format";
 import { LoRALinear } from "./lora.js";
 import { QuantizedLinear } from "./linear.js";
 
@@ -29,15 +30,15 @@ export class WeightMemory {
   toString(): string {
     const line = (kind: string, elements: number, bytes: number, note: string): string[] => [
       kind,
-      elements.toLocaleString("en"),
-      size(bytes),
+      formatInteger(elements),
+      formatBytes(bytes),
       elements === 0 ? "" : ((bytes * 8) / elements).toFixed(3),
       note,
     ];
     const rows = [
       ["weights", "elements", "memory", "bits each", ""],
       ...this.rows.map((r) => line(r.kind, r.elements, r.bytes, r.trainable ? "learns" : "frozen")),
-      line("all", this.elements, this.bytes, `float32: ${size(4 * this.elements)}`),
+      line("all", this.elements, this.bytes, `float32: ${formatBytes(4 * this.elements)}`),
     ];
     const widths = [0, 1, 2, 3].map((i) => Math.max(...rows.map((r) => (r[i] ?? "").length)));
     return rows
@@ -49,14 +50,6 @@ export class WeightMemory {
       )
       .join("\n");
   }
-}
-
-function size(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB"];
-  let i = 0;
-  let v = bytes;
-  for (; v >= 1024 && i < units.length - 1; i++) v /= 1024;
-  return `${i === 0 ? v : v.toFixed(2)} ${units[i]}`;
 }
 
 /**

@@ -1,4 +1,7 @@
-/** Numbers as people read them in a terminal. Widths stay put from one refresh to the next where that is possible. */
+/**
+ * Numbers as people read them, in terminals and on pages. Widths stay put from one refresh to the next where that is
+ * possible. Loads no native code.
+ */
 
 const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -16,17 +19,24 @@ export function formatBytes(bytes: number): string {
   return `${sign}${unit === 0 ? String(value) : significant(value, 3)} ${BYTE_UNITS[unit] ?? ""}`;
 }
 
-const COUNT_UNITS = ["", " K", " M", " B", " T"];
-
 /** `25450` → `"25.4 K"`: three significant digits, thousands, millions, billions, trillions. */
 export function formatCount(count: number): string {
+  return inThousands(count, ["", " K", " M", " B", " T"]);
+}
+
+/** `7.06e12` → `"7.06 T"`, to stand before a unit: three significant digits, prefixes of the SI. */
+export function formatPrefixed(value: number): string {
+  return inThousands(value, [" ", " k", " M", " G", " T", " P"]);
+}
+
+function inThousands(count: number, units: readonly string[]): string {
   let value = count;
   let unit = 0;
-  while (value >= 999.5 && unit < COUNT_UNITS.length - 1) {
+  while (value >= 999.5 && unit < units.length - 1) {
     value /= 1000;
     unit++;
   }
-  return `${unit === 0 ? String(count) : significant(value, 3)}${COUNT_UNITS[unit] ?? ""}`;
+  return `${unit === 0 ? String(count) : significant(value, 3)}${units[unit] ?? ""}`;
 }
 
 /** `1234567` → `"1,234,567"`; rounds to an integer. */
@@ -74,16 +84,21 @@ export function formatMetric(value: number): string {
   if (Number.isNaN(value)) return "nan";
   if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e15) return String(value);
-  if (size < 1e-3 || size >= 1e6) return value.toExponential(1);
+  if (Number.isInteger(value) && size < 1e15) return formatInteger(value);
+  if (size < 1e-3 || size >= 1e6) return value.toExponential(2);
   return size < 1 ? value.toFixed(4) : significant(value, 4);
 }
 
-/** Positional notation with `digits` significant digits, never an exponent. */
-function significant(value: number, digits: number): string {
-  if (value === 0) return "0";
+/** `0.98765` → `"98.77 %"`. */
+export function formatPercent(fraction: number, decimals = 2): string {
+  return `${(100 * fraction).toFixed(decimals)} %`;
+}
+
+/** So many significant digits, without an exponent unless it would be beyond -100. */
+export function significant(value: number, digits: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
   // Rounding first: 9.996 has one integer digit, its rounded form has two.
   const rounded = Number(value.toPrecision(digits));
-  const integerDigits = Math.floor(Math.log10(Math.abs(rounded))) + 1;
-  return rounded.toFixed(Math.max(0, digits - integerDigits));
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(rounded))));
+  return decimals > 100 ? rounded.toExponential(digits - 1) : rounded.toFixed(decimals);
 }

@@ -6,8 +6,11 @@ import {
   formatCount,
   formatInteger,
   formatMetric,
+  formatPercent,
+  formatPrefixed,
   formatRate,
   formatSeconds,
+  significant,
 } from "./format.js";
 
 function same(fn: (value: number) => string, cases: readonly (readonly [number, string])[]): void {
@@ -89,12 +92,35 @@ test("metrics keep a steady width", () => {
     [0.00123, "0.0012"],
     [2.30259, "2.303"],
     [9.9996, "10.00"],
-    [65536, "65536"],
+    [65536, "65,536"],
     [0, "0"],
-    [1.26e-7, "1.3e-7"],
-    [3.2e9 + 0.5, "3.2e+9"],
+    [1.26e-7, "1.26e-7"],
+    [3.2e9 + 0.5, "3.20e+9"],
     [-0.5, "-0.5000"],
     [Number.NaN, "nan"],
     [-Infinity, "-inf"],
   ]);
+});
+
+test("values before a unit, shares, and digits of numbers of any size", () => {
+  same(formatPrefixed, [
+    [7.06e12, "7.06 T"],
+    [12, "12 "],
+    [999_600, "1.00 M"],
+    [2e18, "2000 P"],
+  ]);
+  same(formatPercent, [
+    [0.98765, "98.77 %"],
+    [1, "100.00 %"],
+  ]);
+  same(
+    (value) => significant(value, 3),
+    [
+      [9.996, "10.0"],
+      [0, "0"],
+      [-0.00012345, "-0.000123"],
+      [1e-200, "1.00e-200"],
+      [Infinity, "Infinity"],
+    ],
+  );
 });
