@@ -16,6 +16,7 @@ const guides = [
   "docs/getting-started.md",
   "docs/recipes.md",
   "docs/callbacks.md",
+  "docs/checkpoints.md",
   "docs/cli.md",
   "docs/compatibility.md",
   "docs/memory-model.md",

@@ -32,7 +32,7 @@ export const EXEMPT: readonly (readonly [paths: RegExp, why: string])[] = [
     "Made by functions of this project: their constructors are private, are never called, or take what such a function has computed.",
   ],
   [
-    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|copiedByConstruction|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|copyOfCheckpoint|BackgroundWriter(#\w+)?|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|^xla\.XlaClient#(from|to)Memory$|#(addHparamSummaries|addMedia|splitStates|joinStates|adoptWithoutParameters|takeHooksOf|forgetParameter|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
+    /^torch\.(LateNumbers|ReentrantScope|HeldGradients|amp\.UnscaledGradients)(#\w+)?$|^torch\.(addForwardRegion|copiedByConstruction|countCheckpoints|calledByProgram|userLine|describeLine|flatValues|dtype\w+|checkPath|checkReadable|withFile|writeText|writeAll|plainText|quoted|provideRecentOperators|addToMessage|openCheckpoint|copyOfCheckpoint|saveTorchFile|loadBesideThePickle|BackgroundWriter(#\w+)?|plainTensorNames|optim\.(likeParameter|requireNonNegative|stepCount))$|^apex\.(levelWith|castModel|initializeSharded)$|^xla\.XlaClient#(from|to)Memory$|#(addHparamSummaries|addMedia|splitStates|joinStates|adoptWithoutParameters|takeHooksOf|forgetParameter|withOrder|castInput|castGradient|castWeight|takeSaved|setNeeds|runBackward|copyFrom|eachBytes)$/,
     "Parts that only other packages of this project call.",
   ],
   [

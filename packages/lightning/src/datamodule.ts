@@ -1,7 +1,8 @@
 import { atMost, checkArguments, DataLoader, kinds, signature, verbatim, type Device } from "@nbit/torch";
 import type { Call } from "@nbit/torch";
 import { openCheckpointInPart } from "./checkpoint/file.js";
-import type { DatamoduleState } from "./checkpoint/format.js";
+import type { Checkpoint, DatamoduleState } from "./checkpoint/format.js";
+import { stateOfDatamodule } from "./checkpoint/datamodule-state.js";
 import { readLightningFile } from "./checkpoint/lightning-file.js";
 import { eachLeaf, onDevice } from "./collections.js";
 import { FROM_DATASETS, loadersOver, type FromDatasetsArguments } from "./data-from-datasets.js";
@@ -190,7 +191,7 @@ export class LightningDataModule implements DataHooks {
   ): T {
     atMost("loadFromCheckpoint", arguments, 2);
     checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
-    const saved = savedDatamodule(checkpointPath);
+    const saved = savedDatamodule(checkpointPath, this.name);
     if (saved === null)
       throw new MisconfigurationError(
         "loadFromCheckpoint",
@@ -201,7 +202,7 @@ export class LightningDataModule implements DataHooks {
       );
     const hparams: Record<string, unknown> = { ...saved.hyperparameters, ...overrides };
     const made = buildFromHyperparameters(() => new this(hparams as H));
-    if (Object.keys(saved.state).length > 0 && saved.name === made.constructor.name) made.loadStateDict(saved.state);
+    if (Object.keys(saved.state).length > 0) made.loadStateDict(saved.state);
     return made;
   }
 
@@ -227,10 +228,18 @@ function sizeOf(dataset: object): string {
   return typeof length === "number" ? String(length) : "NA";
 }
 
-function savedDatamodule(path: string): DatamoduleState | null {
-  const lightnings = readLightningFile(path, undefined);
-  if (lightnings !== null) return lightnings.datamodule ?? null;
+/** Of the class of that name; null: no data module took part in the run. */
+function savedDatamodule(path: string, className: string): Omit<DatamoduleState, "name"> | null {
+  const checkpoint = readLightningFile(path) ?? withoutTensors(path);
+  const { datamodule } = checkpoint;
+  const state = stateOfDatamodule(checkpoint, className);
+  if (datamodule === undefined) return null;
+  const { name, hyperparameters } = datamodule;
+  const nothing = name === "" && Object.keys({ ...hyperparameters, ...state }).length === 0;
+  return nothing ? null : { hyperparameters, state };
+}
+function withoutTensors(path: string): Checkpoint {
   const { checkpoint, stored } = openCheckpointInPart(path);
   stored.close();
-  return checkpoint.datamodule ?? null;
+  return checkpoint;
 }

@@ -329,7 +329,8 @@ export class LightningModule extends ModuleHooks {
     checkOptions("loadFromCheckpoint", options, LOAD);
     const { dtype, strict } = options;
     const checkpoint =
-      readLightningFile(checkpointPath, dtype) ?? readCheckpoint(checkpointPath, dtype === undefined ? {} : { dtype });
+      readLightningFile(checkpointPath, { dtype }) ??
+      readCheckpoint(checkpointPath, dtype === undefined ? {} : { dtype });
     const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
     const module = buildFromHyperparameters(() => new this(hparams as H));
     module.onLoadCheckpoint(checkpoint);

@@ -267,6 +267,9 @@ export class Trainer extends TrainerState {
    * `filepath`; where that fails, it fails in all. With `stateDictType: "sharded"` of the strategy that is a folder, to
    * which all write, and that all must reach.
    *
+   * With `format: "lightning"` it is a file that Lightning reads in Python, whatever the name: weights, optimizers,
+   * schedules, callbacks, hyperparameters and the place in the epoch, in PyTorch's names.
+   *
    * @throws {DistributedError} `ERR_DIST_MISMATCH`: `saveCheckpoint: expected every process to call it, …`
    */
   saveCheckpoint(filepath: string, options: SaveCheckpointOptions = {}): void {
@@ -282,9 +285,9 @@ export class Trainer extends TrainerState {
         undefined,
         "ERR_NOT_ATTACHED",
       );
-    const { weightsOnly = false, metadata, storageOptions } = options;
+    const { weightsOnly = false, metadata, storageOptions, format } = options;
     const save = (): void => {
-      saveRun(active, { path: filepath, weightsOnly, dtype, metadata, storageOptions });
+      saveRun(active, { path: filepath, weightsOnly, dtype, metadata, storageOptions, format });
     };
     if (active.profiling === null) save();
     else active.profiling.run("save_checkpoint", save);

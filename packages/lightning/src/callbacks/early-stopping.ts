@@ -183,6 +183,7 @@ export class EarlyStopping extends Callback {
       waitCount: this.waitCount,
       stoppedEpoch: this.stoppedEpoch,
       bestScore: this.bestScore,
+      patience: this.patience,
       stoppingReason: this.stoppingReason,
     };
   }

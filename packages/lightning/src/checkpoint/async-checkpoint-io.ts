@@ -3,7 +3,7 @@ import { MisconfigurationError } from "../errors.js";
 import { CheckpointIO, type CheckpointStorage } from "./checkpoint-io.js";
 import { makeFolderOf, type ReadCheckpointOptions } from "./file.js";
 import type { Checkpoint } from "./format.js";
-import { checkStorage, TorchCheckpointIO } from "./torch-checkpoint-io.js";
+import { checkStorage, lightningIsOneFile, TorchCheckpointIO } from "./torch-checkpoint-io.js";
 
 /** The best and the last of one step. */
 const MOST_PENDING = 2;
@@ -36,12 +36,16 @@ export class AsyncCheckpointIO extends CheckpointIO {
       { checkpointIO: kinds.orNull(kinds.instanceOf("TorchCheckpointIO", TorchCheckpointIO)) },
     );
     const own = checkpointIO ?? new TorchCheckpointIO();
-    if (own.writesFolders || own.saveCheckpoint !== TorchCheckpointIO.prototype.saveCheckpoint)
+    if (
+      own.writesFolders ||
+      own.format !== "safetensors" ||
+      own.saveCheckpoint !== TorchCheckpointIO.prototype.saveCheckpoint
+    )
       throw new MisconfigurationError(
         "AsyncCheckpointIO",
         "a TorchCheckpointIO that writes one file, by its own saveCheckpoint",
         own,
-        "The thread that writes has no code of yours. Leave out maxShardSize, or save at once.",
+        "The thread that writes has no code of yours. Leave out maxShardSize and format, or save at once.",
         "ERR_ASYNC_CHECKPOINT",
       );
     this.checkpointIO = own;
@@ -51,6 +55,7 @@ export class AsyncCheckpointIO extends CheckpointIO {
   override saveCheckpoint(checkpoint: Checkpoint, path: string, storage: CheckpointStorage = {}): void {
     atMost("AsyncCheckpointIO.saveCheckpoint", arguments, 3);
     checkStorage(storage);
+    if (storage.format === "lightning") throw lightningIsOneFile("saveCheckpoint", "an AsyncCheckpointIO");
     checkPath("saveCheckpoint", path);
     this.#writer.check();
     makeFolderOf(path);

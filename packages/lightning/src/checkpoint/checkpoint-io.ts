@@ -1,6 +1,6 @@
 import { atMost } from "@nbit/torch";
 import type { ReadCheckpointOptions } from "./file.js";
-import type { Checkpoint } from "./format.js";
+import type { Checkpoint, CheckpointFormat } from "./format.js";
 
 /** What a save is told beside its contents. */
 export interface CheckpointStorage {
@@ -8,6 +8,8 @@ export interface CheckpointStorage {
   readonly metadata?: Readonly<Record<string, string>>;
   /** What `trainer.saveCheckpoint` was given for it. */
   readonly storageOptions?: unknown;
+  /** As `trainer.saveCheckpoint` was asked for it; absent: as this one writes by itself. */
+  readonly format?: CheckpointFormat;
 }
 
 /**

@@ -16,7 +16,7 @@ import {
 import type { DeviceLike, DType, Tensor } from "@nbit/torch";
 import { isPlainObject } from "../collections.js";
 import { MisconfigurationError } from "../errors.js";
-import { CHECKPOINT_FORMAT } from "./format.js";
+import { CHECKPOINT_FORMAT, checkpointFormat, type CheckpointFormat } from "./format.js";
 import { checkCheckpoint } from "./schema.js";
 import { StoredCheckpoint } from "./stored.js";
 import type { Checkpoint } from "./format.js";
@@ -30,6 +30,8 @@ export interface SaveCheckpointOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** For a `CheckpointIO` of your own, which is given it. The Trainer's takes none. */
   readonly storageOptions?: unknown;
+  /** "lightning": a file that Lightning reads in Python. Default: as the `CheckpointIO` of the Trainer has it. */
+  readonly format?: CheckpointFormat;
 }
 
 /** @internal */
@@ -38,6 +40,7 @@ export const SAVE: OptionNames<SaveCheckpointOptions> = {
   dtype: true,
   metadata: kinds.record,
   storageOptions: true,
+  format: checkpointFormat,
 };
 export interface ReadCheckpointOptions {
   /** Where its tensors shall be. Default: the CPU. */

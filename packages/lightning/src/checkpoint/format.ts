@@ -1,4 +1,4 @@
-import type { Tensor } from "@nbit/torch";
+import { kinds, type Tensor } from "@nbit/torch";
 import type { EvaluationState } from "../loops/evaluation-state.js";
 import type { LogState } from "../loggers/states.js";
 import type { FetcherState } from "../loops/fetch.js";
@@ -12,6 +12,11 @@ import type { RngState } from "../rng.js";
  * by the loss scale, or not.
  */
 export const CHECKPOINT_FORMAT = 2;
+
+/** What a checkpoint is written as: this package's own file, or Lightning's, which Python reads. */
+export type CheckpointFormat = "safetensors" | "lightning";
+/** @internal */
+export const checkpointFormat = kinds.oneOf("safetensors", "lightning");
 
 /** Where a fit stood. */
 export interface LoopsState {

@@ -13,7 +13,7 @@ import { formatName } from "./names.js";
 import { isCustom } from "./resolve-io.js";
 import { checkState } from "./schema.js";
 import { byRankZero } from "./together.js";
-import { OwnFiles } from "./own-files.js";
+import { isTaken, OwnFiles } from "./own-files.js";
 import { EXTENSION, freePath } from "./free-path.js";
 import { droppedBy, ranked, scoreOf } from "./ranking.js";
 import { isTraining, savesAtEpochEnd, validationFollows } from "./save-times.js";
@@ -30,6 +30,7 @@ const STATE = fieldsOf({
   deferred: optional(flag),
   lastDue: optional(flag),
   writers: optional(listOf(text)),
+  keepsAnyFile: optional(flag),
 });
 
 /** What process 0 finds counts in all. */
@@ -369,7 +370,9 @@ export class ModelCheckpoint extends Checkpoint {
       return;
     }
     this.#own.inherit(saved.writers);
-    const has = (path: string): boolean => this.#own.has(this.dirpath, path);
+    // Files that Lightning wrote have their ranks; only this class's own are ever removed.
+    const has = (path: string): boolean =>
+      this.#own.has(this.dirpath, path) || (saved.keepsAnyFile === true && isTaken(path));
     this.bestModelScore = saved.bestModelScore ?? this.bestModelScore;
     if (saved.lastModelPath !== undefined && has(saved.lastModelPath)) this.lastModelPath = saved.lastModelPath;
     if (saved.bestKModels !== undefined)

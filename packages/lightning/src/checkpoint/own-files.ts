@@ -8,6 +8,7 @@ import { basename, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { asFileError, FileError, plainText, SafetensorsFile, ShardedCheckpoint, withFile } from "@nbit/torch";
 import { warn } from "../warnings.js";
 import type { CheckpointIO } from "./checkpoint-io.js";
+import { headerOfTorchFile, isTorchFile } from "./lightning-file.js";
 import { TorchCheckpointIO } from "./torch-checkpoint-io.js";
 
 /** Header keys: who wrote a file, and under which name. A copy or a renamed file is not the writer's any more. */
@@ -76,6 +77,7 @@ export class OwnFiles {
 /** What a checkpoint says of itself, in one file or in a folder. @throws for what is none. */
 export function headerOf(path: string): Readonly<Record<string, string>> {
   if (lstatSync(path).isDirectory()) return ShardedCheckpoint.open(path).metadata;
+  if (isTorchFile(path)) return headerOfTorchFile(path) ?? {};
   const file = SafetensorsFile.open(path);
   file.close();
   return file.metadata;

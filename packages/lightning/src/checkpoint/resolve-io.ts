@@ -41,7 +41,7 @@ export function checkCheckpointIO(io: CheckpointIO, { stateDictType }: Pick<Stra
 
 /** Files that this package knows, and reads in part. */
 export function isPlain(io: CheckpointIO): boolean {
-  return !isCustom(io) && io instanceof TorchCheckpointIO && !io.writesFolders;
+  return !isCustom(io) && io instanceof TorchCheckpointIO && !io.writesFolders && io.format === "safetensors";
 }
 
 /** Whether it saves to places that are no files of these, or not only. */

@@ -1,6 +1,7 @@
 import { withFloat8Histories } from "@nbit/lowbit";
 import { NbitError, noGrad, optim, plainText, scope, verbatim } from "@nbit/torch";
 import type { DType, nn, Tensor } from "@nbit/torch";
+import { stateOfDatamodule } from "./datamodule-state.js";
 import { castStateDict } from "./file.js";
 import { MisconfigurationError } from "../errors.js";
 import { AT_ONCE, mustEnd } from "../promises.js";
@@ -145,14 +146,15 @@ export function restoreModule(run: Run, checkpoint: Checkpoint): void {
   });
 }
 
-function restoreDatamodule({ data: { datamodule } }: Run, { datamodule: saved }: Checkpoint, undo: Undo): void {
-  if (datamodule === null || saved === undefined || saved.name !== datamodule.constructor.name) return;
-  if (Object.keys(saved.state).length === 0) return;
+function restoreDatamodule({ data: { datamodule } }: Run, checkpoint: Checkpoint, undo: Undo): void {
+  if (datamodule === null) return;
+  const state = stateOfDatamodule(checkpoint, datamodule.constructor.name);
+  if (Object.keys(state).length === 0) return;
   const before = mustEnd("stateDict", datamodule.stateDict(), AT_ONCE);
   undo.add(() => {
     mustEnd("loadStateDict", datamodule.loadStateDict(before), AT_ONCE);
   });
-  mustEnd("loadStateDict", datamodule.loadStateDict(saved.state), AT_ONCE);
+  mustEnd("loadStateDict", datamodule.loadStateDict(state), AT_ONCE);
 }
 
 /** Codes of frozen weights have one form only. */

@@ -36,9 +36,9 @@ export { consolidateCheckpoint, type ConsolidateOptions } from "./consolidate.js
 export { writeAtomically } from "./atomic.js";
 export { writeAll, writeText } from "./replace.js";
 export { loadIdx, parseIdx, readIdx, IdxError, type IdxArray } from "./idx.js";
-export { load, type LoadArguments } from "./torch-file/load.js";
+export { load, loadBesideThePickle, type LoadArguments } from "./torch-file/load.js";
 export { loadPickle, type LoadPickleArguments } from "./torch-file/pickle-file.js";
-export { save, type SaveArguments } from "./torch-file/save.js";
+export { save, saveTorchFile, type SaveArguments } from "./torch-file/save.js";
 export { LoadedStorage, type MapLocation } from "./torch-file/place.js";
 export { TorchFileError, type TorchFileCode } from "./torch-file/errors.js";
 export * as numpy from "./numpy/index.js";

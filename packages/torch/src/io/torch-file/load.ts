@@ -15,7 +15,7 @@ import { readLegacyFile } from "./legacy-file.js";
 import { LoadedStorage, mapLocationKind, placeOf, type MapLocation } from "./place.js";
 import { toPlain } from "./plain.js";
 import { isTar, readTarFile } from "./tar-file.js";
-import { readZipFile } from "./zip-file.js";
+import { readBesideThePickle, readZipFile } from "./zip-file.js";
 
 export interface LoadArguments {
   /** The file, or its bytes. */
@@ -80,6 +80,16 @@ export function load<T = unknown>(...given: LoadCall): T {
     );
   try {
     return scope(() => toPlain(valueOf(source, fault, fresh, mmap === true), fault)) as T;
+  } finally {
+    source.close();
+  }
+}
+
+/** @internal Of what `saveTorchFile` put beside the pickle; null: nothing of that name. */
+export function loadBesideThePickle(fn: string, path: string, file: string): Uint8Array | null {
+  const source = openSource(fn, path);
+  try {
+    return readBesideThePickle(source, (code, message) => new TorchFileError(code, message, path), file);
   } finally {
     source.close();
   }

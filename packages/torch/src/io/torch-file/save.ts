@@ -41,18 +41,31 @@ type SaveCall = Call<SaveArguments, ["obj", "f"], [obj: unknown, f: string]>;
  */
 export function save(...given: SaveCall): void {
   const { obj, f, sync } = read(given);
+  saveTorchFile("save", obj, f, { sync });
+}
+
+/** @internal Files of others in an archive, by name, which `torch.load` passes over. */
+export type BesideThePickle = Readonly<Record<string, Uint8Array>>;
+
+/** @internal As {@link save}. */
+export function saveTorchFile(
+  fn: string,
+  obj: unknown,
+  path: string,
+  { sync = true, beside = {} }: { readonly sync?: boolean; readonly beside?: BesideThePickle } = {},
+): void {
   scope(() => {
     const saver = new Saver();
     const pickle = saver.pickle(obj);
-    const name = (f.split(/[\\/]/).at(-1) ?? "").replace(/\.[^.]*$/, "") || "archive";
+    const name = (path.split(/[\\/]/).at(-1) ?? "").replace(/\.[^.]*$/, "") || "archive";
     writeAtomically(
-      f,
+      path,
       (fd) => {
         const zip = new ZipWriter(fd);
-        const text = (file: string, bytes: Uint8Array): void =>
-          zip.store(`${name}/${file}`, bytes.length, (take) => take(bytes), ALIGNMENT);
-        text("data.pkl", pickle);
-        text("byteorder", Buffer.from("little"));
+        const bytes = (file: string, contents: Uint8Array): void =>
+          zip.store(`${name}/${file}`, contents.length, (take) => take(contents), ALIGNMENT);
+        bytes("data.pkl", pickle);
+        bytes("byteorder", Buffer.from("little"));
         for (const { key, nbytes, whole } of saver.storages.all)
           zip.store(
             `${name}/data/${key}`,
@@ -60,10 +73,11 @@ export function save(...given: SaveCall): void {
             (take) => nbytes > 0 && scope(() => eachChunk(whole(), take)),
             ALIGNMENT,
           );
-        text("version", Buffer.from("3\n"));
+        for (const [file, contents] of Object.entries(beside)) bytes(file, contents);
+        bytes("version", Buffer.from("3\n"));
         zip.finish();
       },
-      { sync, fn: "save" },
+      { sync, fn },
     );
   });
 }

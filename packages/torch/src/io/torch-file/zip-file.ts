@@ -4,21 +4,37 @@ import { fromFile } from "../../ops/index.js";
 import { quoted } from "../../plain-text.js";
 import { ZipArchive, type ZipEntry } from "../zip/read.js";
 import type { PyValue } from "../pickle/values.js";
+import type { Source } from "../source.js";
 import { storageValue, type FileContext } from "./context.js";
+import type { FileFault } from "./errors.js";
 import type { StorageBytes } from "./storage.js";
 import type { Tensor } from "../../tensor/index.js";
 
 /** Bytes of all storages that may be unpacked, of archives that somebody packed again. */
 const MOST_UNPACKED = 2 ** 32;
 
-export function readZipFile(context: FileContext): PyValue {
-  const { source, fault } = context;
-  const archive = new ZipArchive(source, (what, message) =>
+/** Largest file beside a pickle that is read. */
+const MOST_BESIDE = 2 ** 24;
+
+/** A small file that stands beside the pickle; null: there is none of that name, or it is large. */
+export function readBesideThePickle(source: Source, fault: FileFault, file: string): Uint8Array | null {
+  const archive = archiveOf(source, fault);
+  const found = [...archive.entries.values()].find(({ name }) => name.replace(/^[^/]+\//, "") === file);
+  return found === undefined || found.size > MOST_BESIDE ? null : archive.bytes(found, false);
+}
+
+function archiveOf(source: Source, fault: FileFault): ZipArchive {
+  return new ZipArchive(source, (what, message) =>
     fault(
       what === "truncated" ? "TORCH_FILE_TRUNCATED" : what === "limit" ? "TORCH_FILE_LIMIT" : "TORCH_FILE_ARCHIVE",
       message,
     ),
   );
+}
+
+export function readZipFile(context: FileContext): PyValue {
+  const { source, fault } = context;
+  const archive = archiveOf(source, fault);
   const { entries } = archive;
   const pickled = [...entries.values()].find(({ name }) => /^([^/]+\/)?data\.pkl$/.test(name));
   if (pickled === undefined)
