@@ -13,8 +13,9 @@ import { installedAddon, installedRecord, packageFolder } from "./places.mjs";
  * @param {import("./libtorch.mjs").Libtorch} libtorch
  * @param {{ program: string, version: string }} compiler
  * @param {import("./progress.mjs").Progress} progress
+ * @param {{ why: string, refused: string | null }} instead Why no binary serves; the key of one that did not load.
  */
-export async function buildAddon(plan, libtorch, compiler, progress) {
+export async function buildAddon(plan, libtorch, compiler, progress, { why, refused }) {
   const built = join(plan.folder, "nbit.node");
   const { units, link } = plan;
   const against = describeLibtorch(libtorch);
@@ -30,6 +31,8 @@ export async function buildAddon(plan, libtorch, compiler, progress) {
     compiler: compiler.version,
     node: process.version,
     withoutCuda,
+    why,
+    refused,
   });
 }
 

@@ -40,9 +40,10 @@ function checkAge(program, version) {
   }
 }
 
-export function noCompiler(place = "g++, c++, clang++", found = "none in PATH") {
+/** @param {string} [why] Why there is no binary that would spare one. */
+export function noCompiler(place = "g++, c++, clang++", found = "none in PATH", why = undefined) {
   return new SetupError("NBIT_NO_COMPILER", {
-    problem: "a C++20 compiler is needed to build the addon.",
+    problem: `a C++20 compiler is needed to build the addon${why === undefined ? "" : `: ${why}`}.`,
     looked: [
       { place: "CXX", found: process.env["CXX"] || "not set" },
       { place, found },

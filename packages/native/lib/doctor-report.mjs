@@ -2,7 +2,7 @@
 
 const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
-function software({ nbit, platform, cache, node, python, compiler, libtorch, addon }) {
+function software({ nbit, platform, cache, node, python, compiler, libtorch, binary, addon }) {
   return [
     ["nbit", nbit],
     ["Node.js", `${node.version.slice(1)} (${platform}, ${node.path})`],
@@ -20,6 +20,7 @@ function software({ nbit, platform, cache, node, python, compiler, libtorch, add
         ? "none"
         : `${libtorch.version} (${libtorch.variant}) from ${libtorch.origin}: ${libtorch.path}`,
     ],
+    ["binary", binary ?? "none without a libtorch"],
     ["addon", `${addon.state}: ${addon.detail}`],
     ["cache", cache],
   ];

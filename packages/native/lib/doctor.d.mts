@@ -10,6 +10,8 @@ export interface DoctorReport {
   readonly libtorch: Libtorch | null;
   /** Every place that was looked at for libtorch, in order, and what was there. */
   readonly looked: readonly { readonly place: string; readonly found: string }[];
+  /** The addon that was built elsewhere for this libtorch, or why none serves; null without a libtorch. */
+  readonly binary: string | null;
   readonly addon: {
     readonly state: "loads" | "broken" | "missing";
     readonly path: string;
@@ -44,7 +46,10 @@ export interface DoctorReport {
   readonly problems: readonly { readonly code: string; readonly problem: string; readonly fix: string }[];
 }
 
-/** Looks at everything and changes nothing. What is missing or broken is in `problems`; it does not throw for that. */
+/**
+ * Looks at everything and changes nothing, except that a binary is put in its place, as by the first import. What is missing or broken is in `problems`;
+ * it does not throw for that.
+ */
 export function examine(): Promise<DoctorReport>;
 
 /** The report as text for a terminal. */

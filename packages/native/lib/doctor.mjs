@@ -10,14 +10,15 @@ import { findCompiler, findNodeHeaders, noCompiler } from "./compiler.mjs";
 import { SetupError } from "./errors.mjs";
 import { examineCpu, examineGpus } from "./hardware.mjs";
 import { describeLibtorch, findLibtorch } from "./libtorch.mjs";
-import { SETUP_COMMAND, cacheFolder, checkPlatform, installedAddon, packageFolder } from "./places.mjs";
+import { SETUP_COMMAND, cacheFolder, checkPlatform, installedAddon, packageFolder, torchSpec } from "./places.mjs";
+import { choosePrebuilt, whyNoneFor } from "./prebuilt.mjs";
 import { precisionTable } from "./precision-table.mjs";
 import { ask, inPath } from "./run.mjs";
 
 export { renderReport } from "./doctor-report.mjs";
 
 /**
- * Looks at everything and changes nothing.
+ * Looks at everything and changes nothing, except that a binary is put in its place, as by the first import.
  *
  * @returns {Promise<import("./doctor.d.mts").DoctorReport>} Never rejects for a set-up that is missing or broken: that
  * is in `problems`.
@@ -38,10 +39,13 @@ export async function examine() {
   const libtorch = search?.libtorch ?? null;
   const compiler = attempt(findCompiler);
   const headers = attempt(findNodeHeaders);
-  const addon = await examineAddon(libtorch, compiler, readInstalled(), attempt);
+  const chosen = libtorch === null ? null : choosePrebuilt(libtorch);
+  const addon = await examineAddon({ libtorch, compiler, chosen }, readInstalled(), attempt);
   const cpu = { ...examineCpu(), kernels: addon.info?.cpuCapability ?? null };
   const gpus = examineGpus();
-  addProblems(problems, { search, compiler, addon, gpus });
+  // Where the platform itself is not supported, nothing else would help.
+  if (!problems.some(({ code }) => code === "NBIT_PLATFORM"))
+    addProblems(problems, { search, compiler, addon, gpus, chosen });
   return {
     nbit: JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8")).version,
     node: { version: process.version, path: process.execPath, headers: headers?.path ?? null },
@@ -51,6 +55,7 @@ export async function examine() {
     compiler,
     libtorch,
     looked: search?.looked ?? [],
+    binary: chosen === null ? null : (chosen.reason ?? `${chosen.binary.file} of ${chosen.package}`),
     addon: { state: addon.state, path: installedAddon, detail: addon.detail, info: addon.info, threads: addon.threads },
     cpu,
     gpus,
@@ -60,14 +65,16 @@ export async function examine() {
 }
 
 /** What only follows from several findings. */
-function addProblems(problems, { search, compiler, addon, gpus }) {
+function addProblems(problems, { search, compiler, addon, gpus, chosen }) {
   const known = (code) => problems.some((p) => p.code === code);
   const add = (code, problem, fix) => problems.push({ code, problem, fix });
   const libtorch = search?.libtorch ?? null;
   if (libtorch === null && search !== null)
     add("NBIT_NO_LIBTORCH", "no libtorch was found; set-up fetches one.", SETUP_COMMAND);
-  if (compiler === null && addon.state !== "loads" && !problems.some((p) => /COMPILER/.test(p.code))) {
-    const { code, problem, fix } = noCompiler();
+  const why = libtorch === null ? whyNoneFor(torchSpec()) : (chosen?.reason ?? null);
+  const needed = why !== null && addon.state !== "loads";
+  if (compiler === null && needed && !problems.some((p) => /COMPILER/.test(p.code))) {
+    const { code, problem, fix } = noCompiler(undefined, undefined, why);
     add(code, problem, fix);
   }
   if (addon.state !== "loads" && !known(addon.code)) add(addon.code, addon.problem, addon.fix);
@@ -98,7 +105,7 @@ function examinePython() {
   return { path, version: ask(path, ["--version"]) ?? "does not run", pip };
 }
 
-async function examineAddon(libtorch, compiler, installed, attempt) {
+async function examineAddon({ libtorch, compiler, chosen }, installed, attempt) {
   const nothing = { info: null, threads: null, stale: false };
   let loaded;
   try {
@@ -114,7 +121,12 @@ async function examineAddon(libtorch, compiler, installed, attempt) {
       fix: error.fix,
     };
   }
-  const plan = libtorch === null || compiler === null ? null : attempt(() => planAddon(libtorch, compiler));
+  const prebuilt = chosen?.reason === null && installed?.refused !== chosen.key;
+  const plan = prebuilt
+    ? chosen
+    : libtorch === null || compiler === null
+      ? null
+      : attempt(() => planAddon(libtorch, compiler));
   const { native } = loaded;
   const without = installed?.withoutCuda ? `; without CUDA: ${installed.withoutCuda}` : "";
   const stale = installed !== null && plan !== null && installed.key !== plan.key;
@@ -129,6 +141,6 @@ async function examineAddon(libtorch, compiler, installed, attempt) {
 
 function ageOf(installed, plan) {
   if (installed === null) return "not recorded by set-up, so its age is unknown";
-  if (plan === null) return `built by ${installed.compiler}`;
-  return "up to date";
+  const from = installed.prebuilt ?? `compiled here by ${installed.compiler}`;
+  return plan === null ? from : `up to date, ${from}`;
 }

@@ -14,6 +14,7 @@ import { findCompiler } from "./compiler.mjs";
 import { SetupError } from "./errors.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
 import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
+import { cachedPrebuilt, choosePrebuilt, placePrebuilt } from "./prebuilt.mjs";
 
 /** @returns {{ addon: string, libtorch: import("./libtorch.mjs").Libtorch | null }} */
 function find() {
@@ -21,25 +22,40 @@ function find() {
   const looked = [];
   const found = existsSync(installedAddon)
     ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null }
-    : fromCache(looked);
+    : withoutSetup(looked);
   if (found !== null) return found;
   throw new SetupError("NBIT_NOT_SET_UP", {
-    problem: "the native addon has not been built for this copy of nbit.",
+    problem: "there is no native addon yet for this copy of nbit.",
     looked: [{ place: installedAddon, found: "no such file" }, ...looked],
     fix: SETUP_COMMAND,
   });
 }
 
-/** For a copy of the package that cannot be written to: the addon that set-up has built into the cache. */
-function fromCache(looked) {
+/**
+ * Where set-up has not been here: a binary that fits libtorch, without more ado. For a copy of the package that cannot
+ * be written to, the addon that set-up has built into the cache.
+ */
+function withoutSetup(looked) {
   const search = findLibtorch();
   looked.push(...search.looked);
+  const said = search.libtorch === null ? null : fromPrebuilt(search.libtorch);
+  if (said?.addon !== undefined) return { addon: said.addon, libtorch: search.libtorch };
+  if (said !== null) looked.push({ place: "binaries", found: said.reason });
   const compiler = search.libtorch === null ? null : findCompiler();
   if (search.libtorch === null || compiler === null) return null;
   const addon = join(planAddon(search.libtorch, compiler).folder, "nbit.node");
   if (existsSync(addon)) return { addon, libtorch: search.libtorch };
   looked.push({ place: addon, found: "no such file" });
   return null;
+}
+
+function fromPrebuilt(libtorch) {
+  const chosen = choosePrebuilt(libtorch);
+  if (chosen.reason !== null) return chosen;
+  const cached = cachedPrebuilt(chosen);
+  if (existsSync(cached)) return { addon: cached };
+  const { bun, deno } = process.versions; // no program that a binary could be tried in first, as it is for Node.js
+  return (bun ?? deno) ? { reason: `${SETUP_COMMAND} places it` } : placePrebuilt(chosen, libtorch);
 }
 
 /** Opens an environment of the addon. */

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { findLibtorch } from "./libtorch.mjs";
+import { whyNotSupported } from "./platforms.mjs";
 import { sandbox } from "./testing/sandbox.mjs";
 
 /** The least that is taken for a libtorch. */
@@ -70,7 +71,7 @@ test("set-up without a compiler says which were looked for, and goes on with an 
   assert.equal(named.code, "NBIT_NO_COMPILER");
   assert.match(named.message, /CXX=g\+\+-99 +not a program in PATH/);
   box.program("python3", "echo fetched >&2; exit 1");
-  const before = await box.run("await setupNative({ progress })");
+  const before = await box.run("await setupNative({ progress })", { NBIT_TORCH_SPEC: "torch==2.11.0" });
   assert.equal(before.code, "NBIT_NO_COMPILER", "without a libtorch, too: nothing is fetched that could not be used");
   const { libtorch } = findLibtorch(); // what this copy was set up with
   assert.ok(libtorch !== null);
@@ -87,5 +88,11 @@ test("platform and Node.js version are checked before anything else", async (t) 
     (await pretend('Object.defineProperty(process.versions, "node", { value: "18.20.1" })')).code,
     "NBIT_NODE_VERSION",
   );
-  assert.equal((await pretend('Object.defineProperty(process, "platform", { value: "win32" })')).code, "NBIT_PLATFORM");
+  const windows = await pretend('Object.defineProperty(process, "platform", { value: "win32" })');
+  assert.equal(windows.code, "NBIT_PLATFORM");
+  assert.match(windows.message, /win32-\w+ is not supported yet: .+POSIX.+\n {2}Fix: wsl --install/);
+  assert.equal(whyNotSupported("linux-arm64", true), null);
+  assert.match(whyNotSupported("linux-x64", false).problem, /^linux-x64 without glibc is not supported yet: .+musl/);
+  assert.match(whyNotSupported("darwin-arm64", false).problem, /never built or run on macOS/);
+  assert.match(whyNotSupported("freebsd-x64", false).problem, /no builds for it/);
 });

@@ -4,6 +4,7 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SetupError, explainFileError } from "./errors.mjs";
+import { whyNotSupported } from "./platforms.mjs";
 
 /** Folder of @nbit/native. */
 export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -11,10 +12,10 @@ export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..")
 export const installedAddon = join(packageFolder, "build", "nbit.node");
 export const installedRecord = join(packageFolder, "build", "addon.json");
 
+/** Whether this copy of the package lies in the repository. */
+export const IN_A_CLONE = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs"));
 /** Set-up as a user calls it; in a clone this works before the command `nbit` is linked. */
-export const SETUP_COMMAND = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs"))
-  ? "npm run build"
-  : "npx nbit setup";
+export const SETUP_COMMAND = IN_A_CLONE ? "npm run build" : "npx nbit setup";
 
 export const SUPPORTED = { oldest: [2, 11], newest: [2, 15] };
 export const SUPPORTED_TEXT = "2.11 to 2.15";
@@ -61,16 +62,7 @@ export function checkPlatform() {
     });
   }
   const platform = `${process.platform}-${process.arch}`;
-  const libc =
-    process.platform === "linux"
-      ? process.report?.getReport().header.glibcVersionRuntime
-        ? "glibc"
-        : "another libc"
-      : "";
-  if (!["linux-x64", "linux-arm64"].includes(platform) || libc !== "glibc") {
-    throw new SetupError("NBIT_PLATFORM", {
-      problem: `libtorch for ${platform}${libc === "another libc" ? " without glibc (musl?)" : ""} is not supported; Linux with glibc on x64 or arm64 is.`,
-      fix: 'docker run -it -v "$PWD":/nbit -w /nbit node:22-bookworm bash   # a Linux with glibc',
-    });
-  }
+  const glibc = process.report?.getReport().header.glibcVersionRuntime !== undefined;
+  const refusal = whyNotSupported(platform, glibc);
+  if (refusal !== null) throw new SetupError("NBIT_PLATFORM", refusal);
 }

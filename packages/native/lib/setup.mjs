@@ -2,17 +2,21 @@
  * Everything native that has to exist before the addon loads: libtorch and the addon built for it. Fast when nothing is
  * to do.
  */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { buildAddon, readInstalled } from "./addon-build.mjs";
 import { planAddon } from "./addon-plan.mjs";
 import { findCompiler, noCompiler } from "./compiler.mjs";
 import { fetchLibtorch } from "./fetch-libtorch.mjs";
 import { findLibtorch } from "./libtorch.mjs";
-import { checkPlatform } from "./places.mjs";
+import { checkPlatform, torchSpec } from "./places.mjs";
+import { cachedPrebuilt, choosePrebuilt, placePrebuilt, sourcesHash, whyNoneFor } from "./prebuilt.mjs";
 import { Progress } from "./progress.mjs";
 import { endChildren } from "./run.mjs";
 
 /**
- * Finds or fetches libtorch, then builds and installs the addon for it, unless that is done.
+ * Finds or fetches libtorch, then installs the addon for it: a binary that came with the package of this platform, else
+ * one that is compiled here, and why is said. Nothing where that is done.
  *
  * Resumes an interrupted run, and waits for another one that does the same.
  *
@@ -31,29 +35,51 @@ export async function setupNative({ progress = new Progress() } = {}) {
   try {
     let { libtorch } = findLibtorch();
     if (libtorch === null) {
-      if (findCompiler() === null) throw noCompiler(); // said before minutes of fetching what could not be used
+      // said before minutes of fetching what could not be used
+      const none = whyNoneFor(torchSpec());
+      if (none !== null && findCompiler() === null) throw noCompiler(undefined, undefined, none);
       libtorch = await fetchLibtorch(progress);
     }
     const installed = readInstalled();
+    const chosen = choosePrebuilt(libtorch);
+    if (chosen.reason === null && (installed?.key ?? inCache(chosen)) === chosen.key) return { libtorch, built: false };
+    const { reason: why, tried } = chosen.reason === null ? await place(chosen, libtorch, installed, progress) : chosen;
+    if (why === undefined) return { libtorch, built: true };
     const compiler = findCompiler();
     if (compiler === null) {
-      // A machine that has lost its compiler since: what is installed goes on working.
-      if (
-        installed !== null &&
-        installed.libtorch.path === libtorch.path &&
-        planAddon(libtorch, { program: "", version: installed.compiler }).key === installed.key
-      )
-        return { libtorch, built: false };
-      throw noCompiler();
+      // A machine that has lost its compiler since, or the package of binaries: what is installed goes on working.
+      if (installed !== null && isUpToDate(installed, libtorch)) return { libtorch, built: false };
+      throw noCompiler(undefined, undefined, why);
     }
     const plan = planAddon(libtorch, compiler);
     if (installed?.key === plan.key) return { libtorch, built: false };
-    await buildAddon(plan, libtorch, compiler, progress);
+    if (!existsSync(join(plan.folder, "nbit.node"))) progress.note(`compiling the addon here: ${why}`);
+    await buildAddon(plan, libtorch, compiler, progress, { why, refused: tried ? chosen.key : null });
     if (plan.withoutCuda !== null) progress.note(`built without CUDA: ${plan.withoutCuda}`);
     return { libtorch, built: true };
   } finally {
     process.removeListener("SIGINT", stop).removeListener("SIGTERM", stop);
   }
+}
+
+/** A binary's key where the package cannot be written to and it has been placed in the cache. */
+function inCache(chosen) {
+  return existsSync(cachedPrebuilt(chosen)) ? chosen.key : null;
+}
+
+function isUpToDate({ key, libtorch: { path, version }, compiler, sources }, libtorch) {
+  if (path !== libtorch.path || version !== libtorch.version) return false;
+  return sources === undefined
+    ? planAddon(libtorch, { program: "", version: compiler }).key === key
+    : sources === sourcesHash();
+}
+
+/** What `placePrebuilt` answers; from memory where it has been tried before. */
+async function place(chosen, libtorch, installed, progress) {
+  if (installed?.refused === chosen.key) return { reason: installed.why, tried: true };
+  return progress.step("addon", `placing ${chosen.binary.file} of ${chosen.package}`, async () =>
+    placePrebuilt(chosen, libtorch),
+  );
 }
 
 export { Progress } from "./progress.mjs";
