@@ -90,6 +90,24 @@ test("the share that is lost is the share that a cast makes zero", () => {
   assert.equal(lost, zeros);
 });
 
+test("an operator that casts within itself is put down to what autocast did with its inputs", async () => {
+  class Attending extends LightningModule {
+    readonly queries = new nn.Linear(8, 8);
+    override trainingStep(x: Tensor): Tensor {
+      const q = this.queries.forward(x);
+      return nn.functional.scaledDotProductAttention(q, q, q).float().mean();
+    }
+    override configureOptimizers(): optim.Optimizer {
+      return new optim.SGD(this.parameters(), { lr: 0.1 });
+    }
+  }
+  const report = new PrecisionReport({ print: false });
+  const trainer = new Trainer({ ...OPTIONS, precision: "bf16", callbacks: report });
+  await trainer.fit(new Attending(), { trainDataloaders: [randn([2, 6, 8])] });
+  const used = report.latest?.module("")?.operators.find((o) => o.name === "scaled_dot_product_attention");
+  assert.deepEqual([used?.dtype, used?.reason], ["bfloat16", "lower"]);
+});
+
 test("ranges of several tensors add up", () => {
   const parts = [tensor([1, 2, 0]), tensor([1e-30, NaN]), tensor([4096])].map((t) => measureRange(t));
   const whole = measureRange(tensor([1, 2, 0, 1e-30, NaN, 4096]));

@@ -120,7 +120,8 @@ export function dtypeOf(
   const dtype = floating(ran.outputs) ?? floating(ran.inputs);
   if (itself === undefined) return { dtype, reason: "input" };
   const rule = table.get(shortName(event));
-  const cast = inner.find((e) => e.depth > event.depth && isCast(e));
+  // Autocast casts before the call; casts within it are the operator's own business.
+  const cast = inner.slice(0, inner.indexOf(ran)).find((e) => e.depth > event.depth && isCast(e));
   const to = cast === undefined ? null : floating(cast.outputs);
   // A policy of one's own casts otherwise than libtorch's table says.
   if (to !== null && rule !== "promote") return { dtype, reason: to === "float32" ? "float32" : "lower" };
