@@ -97,9 +97,9 @@ test("a run goes on from what it wrote as Lightning does, and to the last bit as
 
 test("callbacks, data modules and hyperparameters of such a file are back exactly", async () => {
   const { saver, stopping, counter } = callbacksOf(fresh);
-  const data = Data.loadFromCheckpoint<Data, object>(join(fresh, "end.ckpt"));
+  const data = Data.loadFromCheckpoint(join(fresh, "end.ckpt"));
   assert.deepEqual([data.hparams, data.timesAsked], [{ batches: 5 }, 1]);
-  const net = Net.loadFromCheckpoint<Net, object>(join(fresh, "end.ckpt"), { learningRate: 0.25 });
+  const net = Net.loadFromCheckpoint(join(fresh, "end.ckpt"), { learningRate: 0.25 });
   assert.deepEqual(net.hparams, { hiddenSize: 4, learningRate: 0.25 });
   let seen: unknown;
   class See extends Callback {
@@ -140,7 +140,7 @@ test("weights are those of state_dict, whoever wrote it last; without the state 
   const file = load<{ state_dict: Map<string, Tensor> }>(join(fresh, "end.ckpt"));
   file.state_dict.set("head.bias", tensor([4]));
   save(file, path);
-  assert.deepEqual(Net.loadFromCheckpoint<Net, object>(path).head.bias?.tolist(), [4]);
+  assert.deepEqual(Net.loadFromCheckpoint(path).head.bias?.tolist(), [4]);
   const trainer = new Trainer({ ...QUIET, fastDevRun: true });
   await trainer.fit(new Net(), { datamodule: new Data() });
   trainer.saveCheckpoint(small, { format: "lightning", weightsOnly: true });

@@ -243,6 +243,7 @@ test("what a checkpoint holds, and what cannot be resumed", async () => {
     "hyperparameters",
     "loops",
     "lrSchedulers",
+    "moduleName",
     "optimizerStates",
     "precision",
     "rng",

@@ -1,6 +1,12 @@
 /** @nbit/lightning: a module that says what to train, and a Trainer that does, in any precision. */
 export { LightningModule } from "./module.js";
-export type { AllGatherOptions, ClipOptions, ToOnnxOptions } from "./module.js";
+export type {
+  AllGatherOptions,
+  ClipOptions,
+  LightningLoadArguments,
+  LoadModuleOptions,
+  ToOnnxOptions,
+} from "./module.js";
 export { LightningDataModule } from "./datamodule.js";
 export type { Datasets, FromDatasetsArguments } from "./data-from-datasets.js";
 export type { DataHooks } from "./data-hooks.js";

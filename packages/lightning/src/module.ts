@@ -1,5 +1,4 @@
 import { MetricCollection } from "@nbit/metrics";
-import { withFloat8Histories } from "@nbit/lowbit";
 import {
   ArgumentError,
   atMost,
@@ -7,7 +6,6 @@ import {
   checkOptions,
   copiedByConstruction,
   device,
-  dtypeKind,
   kinds,
   onnx,
   type optim,
@@ -15,16 +13,10 @@ import {
   verbatim,
 } from "@nbit/torch";
 import type { Device, DType, Tensor } from "@nbit/torch";
-import { readCheckpoint } from "./checkpoint/file.js";
-import { readLightningFile } from "./checkpoint/lightning-file.js";
+import { loadModule, type LightningLoadArguments, type LoadModuleOptions } from "./checkpoint/load-module.js";
 import { onDevice } from "./collections.js";
 import { MisconfigurationError } from "./errors.js";
-import {
-  buildFromHyperparameters,
-  isBuiltFromHyperparameters,
-  RecordedHyperparameters,
-  type HyperparameterOptions,
-} from "./hyperparameters.js";
+import { isBuiltFromHyperparameters, RecordedHyperparameters, type HyperparameterOptions } from "./hyperparameters.js";
 import { mustEnd } from "./promises.js";
 import { gatherTensors } from "./ranks/gather-tensors.js";
 import type { LogValue } from "./logging/metric.js";
@@ -39,7 +31,7 @@ import type { TrainerView } from "./trainer-view.js";
 import type { Batch, StepOutput } from "./types.js";
 import { WarnOnce } from "./warnings.js";
 
-export type { ModuleHost };
+export type { LightningLoadArguments, LoadModuleOptions, ModuleHost };
 
 const detached = new WarnOnce();
 /** Connects a module to the Trainer that runs it (null: disconnects). For the Trainer only. */
@@ -48,14 +40,6 @@ export let attachHost: (module: LightningModule, host: ModuleHost | null) => voi
 export let hostOf: (module: LightningModule) => ModuleHost | null;
 /** What `saveHyperparameters` recorded of a module. For the Trainer only. */
 export let hyperparametersOf: (module: LightningModule) => RecordedHyperparameters;
-
-export interface LoadModuleOptions {
-  /** Of module and weights. Default: as they were saved. */
-  readonly dtype?: DType;
-  /** False: missing or unexpected keys are ignored. Default: as the module's `strictLoading` has it. */
-  readonly strict?: boolean;
-}
-const LOAD: OptionNames<LoadModuleOptions> = { dtype: dtypeKind, strict: kinds.flag };
 
 export interface AllGatherOptions {
   /** Default false. */
@@ -316,27 +300,28 @@ export class LightningModule extends ModuleHooks {
   /**
    * A module built from a checkpoint's hyperparameters (`overrides` win) with its weights; with `options.dtype`, module
    * and weights are in that dtype. A `.ckpt` of Lightning's own, of an equal module, is read too: its weights, its
-   * hyperparameters with names in camelCase, and what its hooks added.
+   * hyperparameters with names in camelCase, and what its hooks added. `configureModel` is called before weights come.
+   *
+   * As in Lightning, `mapLocation`, `strict` and `weightsOnly` may stand among the hyperparameters. A checkpoint of
+   * another class is a warning (`WARN_CHECKPOINT_CLASS`), and named in the error where weights do not fit.
+   *
+   * @throws {NbitError} `STATE_DICT_MISMATCH` where weights do not fit.
+   * @example const net = Net.loadFromCheckpoint("best.ckpt", { mapLocation: "cuda", hiddenSize: 64 });
    */
   static loadFromCheckpoint<T extends LightningModule, H>(
     this: new (hparams: H) => T,
     checkpointPath: string,
-    overrides: Partial<H> = {},
+    overrides: Partial<H> & LightningLoadArguments = {} as Partial<H>,
     options: LoadModuleOptions = {},
   ): T {
     atMost("loadFromCheckpoint", arguments, 3);
-    checkArguments("loadFromCheckpoint", { overrides: overrides as object }, { overrides: kinds.record });
-    checkOptions("loadFromCheckpoint", options, LOAD);
-    const { dtype, strict } = options;
-    const checkpoint =
-      readLightningFile(checkpointPath, { dtype }) ??
-      readCheckpoint(checkpointPath, dtype === undefined ? {} : { dtype });
-    const hparams: Record<string, unknown> = { ...checkpoint.hyperparameters, ...overrides };
-    const module = buildFromHyperparameters(() => new this(hparams as H));
-    module.onLoadCheckpoint(checkpoint);
-    if (dtype !== undefined) module.to(dtype);
-    module.loadStateDict(withFloat8Histories(module, checkpoint.stateDict), { strict: strict ?? module.strictLoading });
-    return module;
+    return loadModule(
+      this,
+      checkpointPath,
+      overrides as Readonly<Record<string, unknown>>,
+      options,
+      (hparams) => new this(hparams as H),
+    );
   }
 
   /** No gradients, evaluation mode. */

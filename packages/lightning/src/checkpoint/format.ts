@@ -72,6 +72,8 @@ export interface Checkpoint {
   readonly globalStep: number;
   stateDict: Record<string, Tensor>;
   hyperparameters: Record<string, unknown>;
+  /** Of the class of the module, whose hyperparameters they are; absent: not known. */
+  readonly moduleName?: string;
   /** Where a data module took part that has hyperparameters or a state. */
   readonly datamodule?: DatamoduleState;
   /** Everything below is absent from checkpoints of weights only. */

@@ -32,12 +32,20 @@ export function writeLightningFile(
 
 /** Names of optimizers' and schedulers' states are PyTorch's once they are in the file. */
 function toLightning(checkpoint: Checkpoint): Record<string, unknown> {
-  const { format, epoch, globalStep, stateDict, hyperparameters, datamodule, ...rest } = checkpoint;
+  const { format, epoch, globalStep, stateDict, hyperparameters, moduleName, datamodule, ...rest } = checkpoint;
   const { precision, optimizerStates, lrSchedulers, callbacks, loops, loggers, rng, ranks, rankBuffers, ...added } =
     rest;
   const training = loops !== undefined && optimizerStates !== undefined && lrSchedulers !== undefined;
   const scaler = scalerOf(precision?.state);
-  const own = { format, epoch, globalStep, hyperparameters, datamodule, averagingState: added["averagingState"] };
+  const own = {
+    format,
+    epoch,
+    globalStep,
+    hyperparameters,
+    moduleName,
+    datamodule,
+    averagingState: added["averagingState"],
+  };
   const state = { precision, callbacks, loops, loggers, rng, ranks, rankBuffers };
   return {
     ...averages(added),

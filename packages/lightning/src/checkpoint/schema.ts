@@ -77,6 +77,7 @@ const checkpoint = fieldsOf({
   globalStep: count,
   stateDict: recordOf(anyTensor),
   hyperparameters: anyRecord,
+  moduleName: optional(text),
   datamodule: optional(fieldsOf({ name: text, hyperparameters: anyRecord, state: anyRecord })),
   precision: optional(fieldsOf({ name: text, state: orNull(fieldsOf({ skippedSteps: optional(count) })) })),
   optimizerStates: optional(listOf(anyRecord)),

@@ -38,6 +38,7 @@ export function dumpCheckpoint(
         dtype,
       ),
     hyperparameters: { ...module.hparams },
+    moduleName: module.constructor.name,
     ...datamoduleOf(run),
     ...(weightsOnly ? {} : trainingState(run, split)),
   };
