@@ -4,7 +4,7 @@
  */
 
 /**
- * `pages` end with `*` for all documents of a folder, by name. `about` introduces the section in `llms.txt`; `folded`
+ * `pages` end with `*` for all documents of a folder, by name, and with `?` where a document is still to be written. `about` introduces the section in `llms.txt`; `folded`
  * sections open when one looks for them.
  * @type {readonly { title: string, about: string, pages: readonly string[], folded?: boolean }[]}
  */
@@ -33,7 +33,7 @@ export const SECTIONS = [
   {
     title: "Precision",
     about: "Which numbers a run computes with, what that costs, and what to do when losses turn into NaN.",
-    pages: ["docs/precision-guide.md"],
+    pages: ["docs/precision-guide.md", "docs/autocast.md?"],
   },
   {
     title: "Low bit",
@@ -58,6 +58,16 @@ export const SECTIONS = [
     ],
   },
   { title: "TPUs", about: "Whole steps compiled by XLA.", pages: ["docs/tpu.md", "docs/xla.md"] },
+  {
+    title: "Deploying",
+    about: "Where things lie, what a server or an image needs, and on what nbit was tried.",
+    pages: ["docs/deploying.md?", "docs/lifecycle.md?", "docs/platforms.md", "docs/support.md?"],
+  },
+  {
+    title: "Troubleshooting",
+    about: "Every error has a code; what each means, and what to do.",
+    pages: ["docs/set-up.md?", "docs/troubleshooting.md?", "docs/errors.md?", "docs/errors/*"],
+  },
   {
     title: "Reference",
     about: "Every name of PyTorch's and Lightning's, and where it is here.",
@@ -90,14 +100,15 @@ const ELSEWHERE = /^(?:docs\/api|packages|tests|tools|site)\//;
  * @returns {{ sections: { title: string, about: string, folded: boolean, documents: string[] }[], faults: string[] }}
  */
 export function placed(documents, sections = SECTIONS) {
-  const named = new Set(sections.flatMap(({ pages }) => pages.filter((page) => !page.endsWith("*"))));
+  const named = new Set(sections.flatMap(({ pages }) => pages.map((page) => page.replace(/\?$/, ""))));
   const faults = [];
   const seen = new Set([HOME]);
   const found = sections.map(({ title, about, pages, folded = false }) => ({
     title,
     about,
     folded,
-    documents: pages.flatMap((page) => {
+    documents: pages.flatMap((entry) => {
+      const page = entry.replace(/\?$/, "");
       if (page.endsWith("/*")) {
         const folder = page.slice(0, -1);
         return documents.filter(
@@ -105,7 +116,7 @@ export function placed(documents, sections = SECTIONS) {
         );
       }
       if (documents.includes(page)) return [page];
-      faults.push(`site/pages.mjs: ${page}, in "${title}", does not exist`);
+      if (page === entry) faults.push(`site/pages.mjs: ${page}, in "${title}", does not exist`);
       return [];
     }),
   }));
