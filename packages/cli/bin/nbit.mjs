@@ -3,13 +3,18 @@
  * The command. It lives in TypeScript (`src/shell.ts`); `doctor` and `setup` have to work before that is compiled, or
  * when it cannot be, and then run from here.
  */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 
 const compiled = new URL("../dist/shell.js", import.meta.url);
 const args = process.argv.slice(2);
 
-const main = existsSync(compiled) ? await load() : null;
-process.exitCode = main === null ? await withoutTypeScript(args) : await main(args);
+// Scripts ask for it often, and it takes no more than a look into a file.
+if (args.length === 1 && ["version", "--version", "-v"].includes(args[0])) {
+  console.log(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")).version);
+} else {
+  const main = existsSync(compiled) ? await load() : null;
+  process.exitCode = main === null ? await withoutTypeScript(args) : await main(args);
+}
 
 async function load() {
   try {

@@ -87,3 +87,12 @@ export function flagsOf({ groups }: Pick<Command, "groups">): Flags {
 export function lastOf(flags: readonly GivenFlag[]): ReadonlyMap<string, FlagValue> {
   return new Map(flags.map(({ name, value }) => [name, value]));
 }
+
+/** Neither an argument nor a variable of the environment has any setting. */
+export function saysNothing(
+  { command, words, flags }: Call,
+  env: Readonly<Record<string, string | undefined>>,
+): boolean {
+  const prefix = `NBIT_${command.name.toUpperCase()}__`;
+  return words.length === 0 && flags.length === 0 && !Object.keys(env).some((name) => name.startsWith(prefix));
+}

@@ -1,5 +1,4 @@
-import { SetupError } from "@nbit/native/setup";
-import { plainText } from "@nbit/torch/files";
+import { plainText } from "@nbit/torch/messages";
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
 import { isError } from "@nbit/torch/realm";
 import { readArguments } from "./arguments/read.js";
@@ -21,7 +20,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     return await carryOut(args);
   } catch (error) {
-    if (error instanceof SetupError) {
+    if (isError(error) && error.name === "SetupError") {
       console.error(plainText(error.message, "\n")); // begins with its code
       return 1;
     }

@@ -1,14 +1,12 @@
 /** `nbit clean`: what set-up and runs have left in the cache. */
 import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline/promises";
-import { cacheFolder } from "@nbit/native/build";
-import { examine } from "@nbit/native/doctor";
-import { plainText } from "@nbit/torch/files";
+import { plainText } from "@nbit/torch/messages";
 import { formatBytes } from "@nbit/torch/format";
 import { lastOf, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { table, columns } from "../help/text.js";
+import { measureWide } from "../help/width.js";
 
 interface Kind {
   readonly pattern: RegExp;
@@ -92,13 +90,15 @@ export const clean: Command = {
   async run({ flags }) {
     const given = lastOf(flags);
     const all = given.get("all") === true;
+    const { cacheFolder } = await import("@nbit/native/build");
     const folder = cacheFolder();
-    const entries = cacheEntries(folder, await neededHere());
+    const entries = cacheEntries(folder, await neededHere(folder));
     if (entries.length === 0) {
       console.log(plainText(`Nothing is in the cache, ${folder}.`));
       return 0;
     }
     const goes = (entry: CacheEntry): boolean => all || (entry.rebuilt && !entry.inUse);
+    await measureWide();
     console.log(plainText(folder));
     const rows = entries.map(
       (entry) =>
@@ -125,9 +125,9 @@ export const clean: Command = {
 };
 
 /** Paths without which nothing runs here. */
-async function neededHere(): Promise<string[]> {
+async function neededHere(folder: string): Promise<string[]> {
+  const { examine } = await import("@nbit/native/doctor");
   const { libtorch, addon } = await examine();
-  const folder = cacheFolder();
   // A package that nobody may write to is used from the cache.
   const used = existsSync(addon.path) ? [] : namesIn(folder).filter((name) => name.startsWith("addon-"));
   return [libtorch?.path, ...used.map((name) => join(folder, name))].filter((path) => path !== undefined);
@@ -140,6 +140,7 @@ async function confirmed(question: string): Promise<boolean> {
       "ERR_NO_TERMINAL",
       "nbit clean: expected --yes, or a terminal to ask in. Received: neither.",
     );
+  const { createInterface } = await import("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stdout });
   try {
     return /^y(es)?$/i.test((await reader.question(question)).trim());

@@ -1,6 +1,5 @@
-import { examine, renderReport } from "@nbit/native/doctor";
-import { plainText } from "@nbit/torch/files";
-import { examinePlugins, type PluginReport } from "@nbit/xla/setup";
+import { plainText } from "@nbit/torch/messages";
+import type { PluginReport } from "@nbit/xla/setup";
 import { lastOf, type Command } from "../command.js";
 
 /**
@@ -30,6 +29,8 @@ export const doctor: Command = {
     const given = lastOf(flags);
     const asJson = given.get("json") === true;
     if (given.get("xla") === true) return tried(asJson);
+    const { examine, renderReport } = await import("@nbit/native/doctor");
+    const { examinePlugins } = await import("@nbit/xla/setup");
     const [report, plugins] = [await examine(), await examinePlugins()];
     console.log(
       asJson

@@ -1,10 +1,6 @@
-import { plainText } from "@nbit/torch/files";
-import { lastOf, type Call, type Command, type Flags } from "../command.js";
-import { CommandError } from "../errors.js";
-import type { Asked } from "../explain/rehearsals.js";
-import { findFile } from "../run/file.js";
+import { plainText } from "@nbit/torch/messages";
+import type { Command, Flags } from "../command.js";
 import { CONFIG_FLAGS, PARTS_FLAGS, SECTIONS, trainerGroups, VERBOSE } from "../run/flags.js";
-import { settingsOf, textOf } from "../run/settings.js";
 
 const OWN: Flags = new Map([
   [
@@ -42,7 +38,8 @@ With --accelerator tpu or xla, or --topology: one step runs on the host, the nex
     { title: "This command", flags: VERBOSE },
   ],
   async run(call) {
-    const asked = read(call);
+    const { askedOf } = await import("../explain/asked.js");
+    const asked = askedOf(call);
     const { rehearsed } = await import("../explain/rehearsals.js"); // loads libtorch
     try {
       const said = await rehearsed(asked);
@@ -56,37 +53,3 @@ With --accelerator tpu or xla, or --topology: one step runs on the host, the nex
     }
   },
 };
-
-const DEFAULT_TOPOLOGIES: ReadonlyMap<unknown, string> = new Map([
-  ["tpu", "v5e:1x1"],
-  ["xla", "cpu:1"],
-]);
-
-/** @throws {CommandError} As `settingsOf`, and `ERR_FLAG_VALUE`. */
-function read(call: Call): Asked {
-  const settings = settingsOf(call, process.env);
-  const flags = lastOf(call.flags);
-  const file = textOf("explain", settings, "file");
-  const path = findFile("explain", file);
-  const accelerator = settings.trainer.get("accelerator");
-  const given = flags.get("topology");
-  const topology = (typeof given === "string" ? given : undefined) ?? DEFAULT_TOPOLOGIES.get(accelerator) ?? null;
-  const platform = topology?.startsWith("cpu:") === true ? "xla" : "tpu";
-  if (topology !== null && accelerator !== undefined && accelerator !== platform)
-    throw new CommandError(
-      "ERR_FLAG_VALUE",
-      `nbit explain: expected --accelerator ${platform} with --topology ${topology}. Received: ${String(accelerator)}.`,
-    );
-  const plugin = flags.get("plugin");
-  const options = new Map(settings.trainer);
-  if (topology !== null) options.delete("accelerator");
-  return {
-    path,
-    file: file ?? path,
-    arguments: call.rest,
-    topology,
-    plugin: typeof plugin === "string" ? plugin : null,
-    json: flags.get("json") === true,
-    settings: { ...settings, trainer: options },
-  };
-}

@@ -1,9 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { plainText } from "@nbit/torch/files";
+import { plainText } from "@nbit/torch/messages";
 import type { Command } from "../command.js";
 import { CommandError } from "../errors.js";
-import { projectFiles } from "../init/files.js";
 
 /** `nbit init`: a project that runs. */
 export const init: Command = {
@@ -14,7 +13,8 @@ export const init: Command = {
     "Write a project into a folder; default: the working directory. It has a model, a data module, settings and a README that says what to run. Files that are there already are left alone, and then nothing is written.",
   words: { most: 1, what: "one folder", files: true },
   groups: [],
-  run({ words }) {
+  async run({ words }) {
+    const { projectFiles } = await import("../init/files.js");
     const folder = resolve(words[0] ?? ".");
     const files = projectFiles(packageName(folder), ownVersion());
     const there = [...files.keys()].filter((name) => existsSync(join(folder, name)));
@@ -31,7 +31,7 @@ export const init: Command = {
         `Next: ${words[0] === undefined ? "" : `cd ${words[0]} && `}npm install && npx nbit setup && npm run fit`,
       ),
     );
-    return Promise.resolve(0);
+    return 0;
   },
 };
 

@@ -1,10 +1,9 @@
 import type { LaunchOptions } from "@nbit/torch/distributed/run";
-import { ArgumentError } from "@nbit/torch/files"; // loads no libtorch
+import { ArgumentError } from "@nbit/torch/messages"; // loads no libtorch
 import type { Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { LAUNCH_FLAGS, launchOptions, namingFlags } from "../launch/flags.js";
 import { findFile } from "../run/file.js";
-import { TYPESCRIPT_PRELOAD } from "../run/typescript.js";
 
 /** `nbit run`: starts the ranks of this machine. */
 export const run: Command = {
@@ -27,6 +26,7 @@ export const run: Command = {
         "ERR_FLAG_VALUE",
         `nbit run: expected -n to be how many processes to run, ≥ 1. Received: ${n === undefined ? "none" : String(n)}.`,
       );
+    const { TYPESCRIPT_PRELOAD } = await import("../run/typescript.js");
     const flags = script.endsWith("ts") ? [TYPESCRIPT_PRELOAD] : [];
     const { launch } = await import("@nbit/torch/distributed/run");
     const options: LaunchOptions = Object.assign({ n }, given);

@@ -1,6 +1,4 @@
 import { existsSync } from "node:fs";
-import { SetupError, setupNative } from "@nbit/native/setup";
-import { setupXla } from "@nbit/xla/setup";
 import { lastOf, type Command } from "../command.js";
 
 /** In a clone: dependencies, libtorch, addons, TypeScript. In an installed package: libtorch and addons. */
@@ -25,6 +23,8 @@ export const setup: Command = {
     },
   ],
   async run({ flags }) {
+    const { SetupError, setupNative } = await import("@nbit/native/setup");
+    const { setupXla } = await import("@nbit/xla/setup");
     const given = lastOf(flags);
     const plugins = { cpu: given.get("xla") === true, tpu: given.get("tpu") === true };
     try {

@@ -1,6 +1,6 @@
 /** Help of the table: all commands, or one with its flags in groups. */
-import stringWidth from "string-width";
 import type { Command, Flag, FlagGroup, Flags } from "../command.js";
+import { widthOf } from "./width.js";
 
 /** Columns of a terminal; what is written elsewhere reads best at 120. */
 export const columns = (): number => Math.max(40, Math.min(process.stdout.columns ?? 120, 120));
@@ -40,14 +40,14 @@ function flagSummary({ summary, values, otherwise }: Flag): string {
 
 /** Two columns; on a narrow terminal the second stands below the first. */
 export function table(rows: readonly (readonly [string, string])[], width: number, most = 28): string[] {
-  const widest = Math.max(...rows.map(([name]) => stringWidth(name)));
+  const widest = Math.max(...rows.map(([name]) => widthOf(name)));
   const first = Math.min(widest, most);
   const below = width - first - 4 < 30;
   return rows.flatMap(([name, text]) => {
     if (below) return [`  ${name}`, ...wrap(text, width, 6)];
     const lines = wrap(text, width, first + 4);
-    if (stringWidth(name) > first) return [`  ${name}`, ...lines];
-    return [`  ${name}${" ".repeat(first - stringWidth(name) + 2)}${lines[0]?.trimStart() ?? ""}`, ...lines.slice(1)];
+    if (widthOf(name) > first) return [`  ${name}`, ...lines];
+    return [`  ${name}${" ".repeat(first - widthOf(name) + 2)}${lines[0]?.trimStart() ?? ""}`, ...lines.slice(1)];
   });
 }
 
@@ -61,7 +61,7 @@ export function wrap(text: string, width: number, indent = 0): string[] {
   let line = "";
   for (const word of text.split(" ")) {
     const longer = line === "" ? word : `${line} ${word}`;
-    if (line !== "" && stringWidth(longer) > width - indent) {
+    if (line !== "" && widthOf(longer) > width - indent) {
       lines.push(line);
       line = word;
     } else line = longer;

@@ -15,6 +15,7 @@ import { makeCallback, type SchedulerParts } from "../classes/instantiate.js";
 import { lastOf, type Call, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
 import { helpText, overview } from "../help/text.js";
+import { measureWide } from "../help/width.js";
 import { declaredGroups } from "../run/arguments-help.js";
 import { CONFIG_FLAGS, CHECKPOINT_FLAGS, PARTS_FLAGS, SECTIONS, trainerGroups } from "../run/flags.js";
 import { NO_PROGRAM, type Program } from "../run/program.js";
@@ -232,6 +233,7 @@ export class LightningCLI {
       data: this.#datamoduleClass ?? undefined,
     };
     if (call.help) {
+      await measureWide();
       console.log(
         helpText(row, await declaredGroups(row.name, program, settings)).replace(
           /^Usage: nbit/,

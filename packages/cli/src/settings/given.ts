@@ -1,5 +1,5 @@
 /** One value that a shell, a file or the environment gave, and where it stands. */
-import { describe } from "@nbit/torch/files";
+import { describe } from "@nbit/torch/messages";
 import { CommandError } from "../errors.js";
 
 export interface Given {

@@ -1,7 +1,7 @@
 /** Settings of a YAML file, each with its line and column. The `yaml` package reads it, by YAML 1.2. */
 import { readFileSync } from "node:fs";
 import { isMap, isScalar, isSeq, LineCounter, parse, parseDocument, type Node, type Pair } from "yaml";
-import { quoted } from "@nbit/torch/files";
+import { quoted } from "@nbit/torch/messages";
 import { isError } from "@nbit/torch/realm";
 import { CommandError } from "../errors.js";
 import type { ClassChoice, Given } from "./given.js";

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describe, plainText } from "@nbit/torch/files";
+import { describe, plainText } from "@nbit/torch/messages";
 import { isError } from "@nbit/torch/realm";
 
 /** Of ours, in a checkout and where it is installed; and of Node's. */

@@ -1,5 +1,5 @@
 /** Warnings of a command: one line each, `warning CODE: text`. */
-import { plainText } from "@nbit/torch/files";
+import { plainText } from "@nbit/torch/messages";
 
 /**
  * In the place of Node's own two lines. `--no-warnings` and `--trace-warnings` are as ever; so is what listens to
