@@ -3,7 +3,7 @@
  *
  *   npm run prebuild -- 2.13-cpu 2.14-cuda=/path/to/torch [--platform=linux-arm64]
  *
- * into `packages/native-<platform>/bin`, with an index that @nbit/native chooses from. A pair is a minor version of
+ * into `packages/native-<platform>/bin`, with an index that @nbit/native chooses from, and the host of XLA's plugins. A pair is a minor version of
  * libtorch and `cpu` or `cuda`; without a path, libtorch is looked for as set-up does, and fetched. What a binary asks
  * of the C and C++ libraries is compared with what that libtorch asks of them: no more may be needed. Where this machine
  * can, the binary is loaded.
@@ -21,6 +21,7 @@ import { cacheFolder, checkPlatform, packageFolder } from "../packages/native/li
 import { pairOf, platform as here, sourcesHash, writePlace } from "../packages/native/lib/prebuilt.mjs";
 import { Progress } from "../packages/native/lib/progress.mjs";
 import { ask } from "../packages/native/lib/run.mjs";
+import { hostSources, planHost } from "../packages/xla/lib/plan.mjs";
 import { beyond, newestAsked, readElf } from "./prebuild/elf.mjs";
 import { PLATFORMS } from "./prebuild/platforms.mjs";
 import { fromRoot, root } from "./workspace.mjs";
@@ -73,27 +74,53 @@ async function build(pair, platform, compiler, progress) {
   const limits = limitsOf(libtorch);
   const plan = planAddon(libtorch, compiler);
   if (plan.withoutCuda !== null) throw new PrebuildError(`${pair.torch}-cuda: ${plan.withoutCuda}`);
-  const link = PLATFORMS[platform].link(libtorch);
-  const shims = {
-    source: SHIMS,
-    flags: SHIM_FLAGS,
-    hash: sha(readFileSync(join(packageFolder, SHIMS)), compiler.version, ...SHIM_FLAGS),
-  };
-  const units = [...plan.units, shims];
-  const key = sha(...units.map(({ hash }) => hash), ...link);
-  const built = join(cacheFolder(), `addon-${key.slice(0, 16)}`, "nbit.node");
+  const flags = PLATFORMS[platform].link(libtorch);
+  const units = [...plan.units, shimsFor(compiler)];
   const against = describeLibtorch(libtorch);
-  await buildLibrary({ name: "addon", root: packageFolder, units, link, against, built }, compiler, progress);
+  const built = await link({ name: "addon", root: packageFolder, units, link: flags, against }, compiler, progress);
+  const asks = inspectBinary(built, limits, against, platform);
+  const tried = platform === here && (await load(built, libtorch));
+  return { pair, libtorch, built, asks, limits, tried };
+}
 
-  const elf = readElf(readFileSync(built));
-  if (`linux-${elf.cpu}` !== platform) throw new PrebuildError(`${built} is for ${elf.cpu}, not ${platform}`);
+/** The host of XLA's plugins, which needs no libtorch: it asks for no more than the most modest of them. */
+async function buildHost(results, platform, compiler, progress) {
+  const plan = planHost(compiler);
+  const units = [...plan.units, shimsFor(compiler)];
+  const library = { name: "xla", root: plan.root, units, link: [...plan.link, "-Wl,--strip-all"], against: "" };
+  const built = await link(library, compiler, progress);
+  const asks = results.map(({ limits, libtorch }) =>
+    inspectBinary(built, limits, describeLibtorch(libtorch), platform),
+  );
+  const tried = platform === here;
+  if (tried) await proveAddon(built);
+  return { built, asks: asks[0], tried };
+}
+
+const shimsFor = (compiler) => ({
+  source: SHIMS,
+  flags: SHIM_FLAGS,
+  hash: sha(readFileSync(join(packageFolder, SHIMS)), compiler.version, ...SHIM_FLAGS),
+});
+
+async function link(library, compiler, progress) {
+  const key = sha(...library.units.map(({ hash }) => hash), ...library.link);
+  const kind = library.name === "xla" ? "xla-host" : library.name; // as set-up's own, which `nbit clean` knows
+  const built = join(cacheFolder(), `${kind}-${key.slice(0, 16)}`, "prebuilt.node");
+  await buildLibrary({ ...library, built }, compiler, progress);
+  return built;
+}
+
+/** What it asks of the C and C++ libraries. */
+function inspectBinary(file, limits, against, platform) {
+  const elf = readElf(readFileSync(file));
+  if (`linux-${elf.cpu}` !== platform) throw new PrebuildError(`${file} is for ${elf.cpu}, not ${platform}`);
   const tooNew = beyond(elf, limits).map(({ symbol, version, library }) => `  ${symbol} ${version} of ${library}`);
   if (tooNew.length > 0)
     throw new PrebuildError(
-      `the addon asks for more than ${against} does (${inWords(limits)}):\n${tooNew.join("\n")}\nDefine them in tools/prebuild/older-glibc.cc, or build with an older compiler.`,
+      `${file} asks for more than ${against} does (${inWords(limits)}):\n${tooNew.join("\n")}\nDefine them in tools/prebuild/older-glibc.cc, or build with an older compiler.`,
     );
-  const tried = platform === here && (await load(built, libtorch));
-  return { pair, libtorch, built, asks: newestAsked([elf]), limits, tried };
+  return newestAsked([elf]);
 }
 
 /** Loads a copy that knows where libtorch is. */
@@ -112,7 +139,7 @@ async function load(built, libtorch) {
 }
 
 /** Writes the package's folder anew: binaries of other sources do not stay. */
-function write(platform, compiler, results) {
+function write(platform, compiler, results, host) {
   const folder = join(root, "packages", `native-${platform}`, "bin");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
@@ -126,7 +153,7 @@ function write(platform, compiler, results) {
       file,
       torch,
       cuda,
-      sha256: createHash("sha256").update(bytes).digest("hex"),
+      sha256: hashOf(bytes),
       size: bytes.length,
       libtorch: { version, variant, git },
       asks,
@@ -134,11 +161,18 @@ function write(platform, compiler, results) {
     };
   });
   const { version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8"));
-  const index = { version, platform, sources: sourcesHash(), compiler: compiler.version, binaries };
+  const file = "xla.node";
+  copyFileSync(host.built, join(folder, file));
+  const bytes = readFileSync(host.built);
+  const { asks, tried } = host;
+  const xla = { name: "xla", file, sha256: hashOf(bytes), size: bytes.length, sources: hostSources(), asks, tried };
+  const libraries = [xla];
+  const index = { version, platform, sources: sourcesHash(), compiler: compiler.version, binaries, libraries };
   writeFileSync(join(folder, "index.json"), `${JSON.stringify(index, null, 2)}\n`);
-  return { folder, binaries };
+  return { folder, files: [...binaries, ...libraries] };
 }
 
+const hashOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const inWords = (versions) =>
   Object.entries(versions)
     .map(([family, version]) => `${family} ${version}`)
@@ -169,8 +203,9 @@ async function main() {
   const progress = new Progress();
   const results = [];
   for (const pair of pairs) results.push(await build(pair, platform, { program, version }, progress));
-  const { folder, binaries } = write(platform, { program, version }, results);
-  for (const { file, size, asks, tried } of binaries)
+  const host = await buildHost(results, platform, { program, version }, progress);
+  const { folder, files } = write(platform, { program, version }, results, host);
+  for (const { file, size, asks, tried } of files)
     console.log(
       `${fromRoot(join(folder, file))}: ${(size / 1e6).toFixed(1)} MB, asks for ${inWords(asks)}; ${tried ? "loads" : "not loaded here"}`,
     );

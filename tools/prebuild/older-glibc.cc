@@ -9,6 +9,8 @@
 #include <linux/futex.h>
 #include <locale.h>
 #include <pthread.h>
+#include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,8 +24,10 @@
 #define HIDDEN(symbol) __asm__(symbol) __attribute__((visibility("hidden")))
 #if defined(__x86_64__)
 #define FIRST "GLIBC_2.2.5"
+#define STRUCTURE_OF_STAT 1
 #elif defined(__aarch64__)
 #define FIRST "GLIBC_2.17"
+#define STRUCTURE_OF_STAT 0
 #else
 #error "the first version of glibc for this processor is not known here"
 #endif
@@ -65,6 +69,18 @@ OLD(oldOnce, "pthread_once", FIRST);
 int ownOnce(pthread_once_t* once, void (*work)()) HIDDEN("pthread_once");
 int ownOnce(pthread_once_t* once, void (*work)()) { return oldOnce(once, work); }
 
+// glibc 2.32: moved likewise.
+int oldSigmask(int, const sigset_t*, sigset_t*);
+OLD(oldSigmask, "pthread_sigmask", FIRST);
+int ownSigmask(int how, const sigset_t* set, sigset_t* before) HIDDEN("pthread_sigmask");
+int ownSigmask(int how, const sigset_t* set, sigset_t* before) { return oldSigmask(how, set, before); }
+
+// glibc 2.33: before, a function took the version of the structure.
+int oldStat(int, const char*, struct stat*);
+OLD(oldStat, "__xstat", FIRST);
+int ownStat(const char* path, struct stat* found) HIDDEN("stat");
+int ownStat(const char* path, struct stat* found) { return oldStat(STRUCTURE_OF_STAT, path, found); }
+
 // glibc 2.30.
 pid_t ownGettid() HIDDEN("gettid");
 pid_t ownGettid() { return static_cast<pid_t>(syscall(SYS_gettid)); }
@@ -92,6 +108,11 @@ void oldWait(void*, void*);
 OLD(oldWait, "_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE", "GLIBCXX_3.4.11");
 void ownWait(void* condition, void* lock) HIDDEN("_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE");
 void ownWait(void* condition, void* lock) { oldWait(condition, lock); }
+
+// GLIBCXX_3.4.29: what a compiler before called by itself.
+void oldThrowLength() __asm__("__cxa_throw_bad_array_new_length");
+void ownThrowLength() HIDDEN("_ZSt28__throw_bad_array_new_lengthv");
+void ownThrowLength() { oldThrowLength(); }
 
 // GLIBCXX_3.4.29: std::future waits by the steady clock. False where the time has passed.
 bool ownFutexWait(void*, unsigned* word, unsigned value, bool limited, std::chrono::seconds, std::chrono::nanoseconds)

@@ -19,8 +19,8 @@ export interface Compiler {
 }
 /** The compiler named by `CXX`, else the first of g++, c++, clang++. */
 export function findCompiler(): Compiler | null;
-/** What is said where there is none. */
-export function noCompiler(place?: string, found?: string): Error;
+/** What is said where there is none; `why` no binary spares one. */
+export function noCompiler(place?: string, found?: string, why?: string): Error;
 export function findNodeHeaders(): { readonly path: string; readonly hash: string };
 /** The file system's own refusals, in the user's terms; other errors pass through as they are. */
 export function explainFileError(error: unknown, path: string): unknown;
@@ -54,6 +54,17 @@ export interface Library {
 export function buildLibrary(library: Library, compiler: Compiler, progress: Progress): Promise<void>;
 /** Whether Node.js can load an addon, in a process of its own. */
 export function proveAddon(file: string): Promise<void>;
+
+/**
+ * The library of this name that was built elsewhere, for this platform and these sources (a hash of them), in the package
+ * of binaries; else why there is none.
+ */
+export function choosePrebuiltLibrary(
+  name: string,
+  sources: string,
+):
+  | { readonly path: string; readonly package: string; readonly key: string; readonly reason: null }
+  | { readonly reason: string };
 
 export interface InstalledPlaces {
   readonly package: string;

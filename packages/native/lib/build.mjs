@@ -5,6 +5,7 @@ export { findCompiler, findNodeHeaders, noCompiler } from "./compiler.mjs";
 export { SetupError, explainFileError } from "./errors.mjs";
 export { withLock } from "./lock.mjs";
 export { SETUP_COMMAND, cacheFolder, makeFolder } from "./places.mjs";
+export { choosePrebuiltLibrary } from "./prebuilt.mjs";
 export { Progress } from "./progress.mjs";
 export { ask, inPath } from "./run.mjs";
 export { checkSpace, corrupt, download, findPython, sizeOf, unpack } from "./wheel.mjs";

@@ -37,6 +37,8 @@ export const PLACE_OF_LIBTORCH = "/libtorch".padEnd(4095, "-");
  * @property {string} version Of nbit.
  * @property {string} sources Hash of what the binaries were built from.
  * @property {readonly Binary[]} binaries
+ * @property {readonly { name: string, file: string, sha256: string, sources: string }[]} libraries That need no libtorch,
+ * of packages above this one.
  *
  * @typedef {{ binary: Binary, path: string, package: string, key: string, reason: null }} Chosen
  * @typedef {{ binary: null, reason: string }} None Why none fits, as the end of "compiled here: …".
@@ -73,8 +75,26 @@ export function choosePrebuilt(libtorch) {
     );
   if (index.sources !== sourcesHash())
     return none(`the addon's sources are not those that ${packageName} was built from`);
-  const key = createHash("sha256").update([binary.sha256, libtorch.path].join("\0")).digest("hex");
+  const key = sha([binary.sha256, libtorch.path].join("\0"));
   return { binary, path: join(folder, binary.file), package: packageName, key, reason: null };
+}
+
+/**
+ * A library of a package above this one, which needs no libtorch.
+ *
+ * @param {string} name
+ * @param {string} sources Hash of what it is built from in that package.
+ * @returns {{ path: string, package: string, key: string, reason: null } | { reason: string }}
+ */
+export function choosePrebuiltLibrary(name, sources) {
+  const found = readIndex();
+  if (typeof found === "string") return none(found);
+  const library = found.index.libraries?.find((each) => each.name === name);
+  if (library === undefined) return none(`${packageName} has no ${name}.node`);
+  if (library.sources !== sources) return none(`the sources of ${name}.node are not those that it was built from`);
+  const path = join(found.folder, library.file);
+  const whole = existsSync(path) && sha(readFileSync(path)) === library.sha256;
+  return whole ? { path, package: packageName, key: library.sha256, reason: null } : none(`${path} is damaged`);
 }
 
 /** Why no binary can serve the libtorch that is to be fetched; null where one may: its CUDA is not known before. */
@@ -88,6 +108,7 @@ export function whyNoneFor(spec) {
 }
 
 const none = (reason) => ({ binary: null, reason });
+const sha = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 /** @returns {{ folder: string, index: Index } | string} */
 function readIndex() {
@@ -149,8 +170,7 @@ export function placePrebuilt(chosen, libtorch) {
   } catch (error) {
     return { reason: `${chosen.path} cannot be read (${error.code})` };
   }
-  if (createHash("sha256").update(bytes).digest("hex") !== chosen.binary.sha256)
-    return { reason: `${chosen.path} is damaged` };
+  if (sha(bytes) !== chosen.binary.sha256) return { reason: `${chosen.path} is damaged` };
   if (!writePlace(bytes, join(libtorch.path, "lib")))
     return { reason: `${libtorch.path} is longer than a binary has room for` };
   try {

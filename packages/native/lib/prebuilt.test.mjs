@@ -134,6 +134,19 @@ test("a binary that is damaged or does not load is not taken, and why is said", 
   assert.match(run("await setupNative({ progress })").message, /NBIT_NO_COMPILER: .*one\.node is damaged/);
 });
 
+test("a library of another package is taken for its own sources alone", (t) => {
+  const { run, offer, bin } = project(t);
+  const choose = (sources) => run(`prebuilt.choosePrebuiltLibrary("xla", "${sources}")`);
+  assert.match(choose("a").reason, /is not installed/);
+  offer("a binary");
+  assert.match(choose("a").reason, /has no xla\.node$/);
+  offer("a binary", { libraries: [{ name: "xla", file: "xla.node", sha256: sha("host"), sources: "a" }] });
+  assert.match(choose("a").reason, /xla\.node is damaged$/);
+  writeFileSync(join(bin, "xla.node"), "host");
+  assert.deepEqual([choose("a").path, choose("a").reason], [join(bin, "xla.node"), null]);
+  assert.match(choose("b").reason, /sources of xla\.node are not those/);
+});
+
 test("a path is written over the whole place, and never past it", () => {
   const bytes = Buffer.from(`before${PLACE_OF_LIBTORCH}\0after`);
   assert.equal(writePlace(bytes, "/a/ü"), true);

@@ -1,13 +1,18 @@
 /** Loads the host of plugins. Every load is an environment of its own, with handles of its own. */
 import { existsSync } from "node:fs";
 import { constants } from "node:os";
-import { SETUP_COMMAND, SetupError, findCompiler } from "@nbit/native/build";
+import { SETUP_COMMAND, SetupError, choosePrebuiltLibrary, findCompiler } from "@nbit/native/build";
 import { installed } from "./places.mjs";
-import { planHost } from "./plan.mjs";
+import { hostSources, planHost } from "./plan.mjs";
 
-/** The copy in the package; where that cannot be written to, the one that set-up has built into the cache. */
+/**
+ * The copy in the package; without set-up, or where that cannot be written to, the one that was built elsewhere, or that
+ * set-up has built into the cache.
+ */
 export function findAddon() {
   if (existsSync(installed.file)) return installed.file;
+  const chosen = choosePrebuiltLibrary("xla", hostSources());
+  if (chosen.reason === null) return chosen.path;
   const compiler = findCompiler();
   const built = compiler === null ? null : planHost(compiler).built;
   if (built !== null && existsSync(built)) return built;

@@ -1,7 +1,17 @@
 /** What the host addon is made of, and the hash by which it is kept. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { cacheFolder, findNodeHeaders, proveAddon } from "@nbit/native/build";
 import { packageFolder, sha, sourcesIn } from "./places.mjs";
+
+const hostFiles = () => ["abi", "host", "node"].flatMap((folder) => sourcesIn(folder));
+
+/** Hash of all that a build of the host reads from this package. */
+export function hostSources() {
+  const flags = readFileSync(fileURLToPath(import.meta.url), "utf8");
+  return sha(flags, ...hostFiles().flatMap(({ name, text }) => [name, text]));
+}
 
 /**
  * @param {{ program: string, version: string }} compiler
@@ -21,7 +31,7 @@ export function planHost(compiler) {
   ];
   // Threads of plugins live on when the last JavaScript thread that loaded the addon has ended.
   const link = ["-shared", "-fPIC", "-pthread", "-Wl,-z,nodelete", "-ldl", ...more("LDFLAGS")];
-  const files = ["abi", "host", "node"].flatMap((folder) => sourcesIn(folder));
+  const files = hostFiles();
   const everything = [compiler.version, node.hash, process.arch, ...flags, ...files.flatMap((f) => [f.name, f.text])];
   const units = files
     .filter(({ name }) => name.endsWith(".cc"))

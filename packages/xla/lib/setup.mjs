@@ -10,6 +10,7 @@ import {
   buildLibrary,
   cacheFolder,
   checkSpace,
+  choosePrebuiltLibrary,
   download,
   explainFileError,
   findCompiler,
@@ -17,31 +18,52 @@ import {
   installInto,
   makeFolder,
   noCompiler,
+  proveAddon,
   readInstalled,
   sizeOf,
   unpack,
   withLock,
 } from "@nbit/native/build";
 import { LIBTPU, TENSORFLOW, cpuPluginPath, folderOf, installed, libtpuPath, packageFolder, sha } from "./places.mjs";
-import { planHost } from "./plan.mjs";
+import { hostSources, planHost } from "./plan.mjs";
 
 export { pluginPlaces } from "./places.mjs";
 export { examinePlugins } from "./examine.mjs";
 
-/** Builds and installs the host of plugins, unless that is done. */
+/** Installs the host of plugins, built elsewhere or here, unless that is done. */
 export async function setupXla({ progress = new Progress(), cpu = false, tpu = false } = {}) {
-  const compiler = findCompiler();
-  if (compiler === null) {
-    if (readInstalled(installed) === null || cpu) throw noCompiler();
-  } else {
-    const plan = planHost(compiler);
-    if (readInstalled(installed)?.key !== plan.key) {
-      await buildLibrary(plan, compiler, progress);
-      installInto(installed, plan.built, { key: plan.key, compiler: compiler.version, node: process.version });
-    }
-    if (cpu) await setupCpuPlugin(compiler, progress);
+  const why = await withoutCompiler();
+  const compiler = why !== null || cpu ? findCompiler() : null;
+  if (why !== null) {
+    if (compiler !== null) await compileHost(compiler, progress);
+    else if (readInstalled(installed) === null) throw noCompiler(undefined, undefined, why);
+  }
+  if (cpu) {
+    if (compiler === null) throw noCompiler();
+    await setupCpuPlugin(compiler, progress);
   }
   if (tpu) await fetchWheel(LIBTPU, { bytes: 1.0e9, file: libtpuPath(), wanted: LIBTPU_FILES }, progress);
+}
+
+/** Takes the host that was built elsewhere; where there is none, why. */
+async function withoutCompiler() {
+  const chosen = choosePrebuiltLibrary("xla", hostSources());
+  if (chosen.reason !== null) return chosen.reason;
+  if (readInstalled(installed)?.key === chosen.key) return null;
+  try {
+    await proveAddon(chosen.path);
+  } catch (error) {
+    return `${chosen.path} does not load here: ${error.message}`;
+  }
+  installInto(installed, chosen.path, { key: chosen.key, prebuilt: chosen.package, node: process.version });
+  return null;
+}
+
+async function compileHost(compiler, progress) {
+  const plan = planHost(compiler);
+  if (readInstalled(installed)?.key === plan.key) return;
+  await buildLibrary(plan, compiler, progress);
+  installInto(installed, plan.built, { key: plan.key, compiler: compiler.version, node: process.version });
 }
 
 const LIBTPU_FILES = String.raw`libtpu/(libtpu\.so|LICENSE|THIRD_PARTY_NOTICES\.txt)$|[^/]+\.dist-info/`;
