@@ -18,6 +18,7 @@ import { planAddon } from "../packages/native/lib/addon-plan.mjs";
 import { findCompiler } from "../packages/native/lib/compiler.mjs";
 import { findLibtorch } from "../packages/native/lib/libtorch.mjs";
 import { cacheFolder, makeFolder, packageFolder } from "../packages/native/lib/places.mjs";
+import { isWanted, unpack } from "../packages/native/lib/unpack.mjs";
 
 /**
  * The kernels of manifest/kernels.json: for each file its text, the texts that it includes, its kernels, and for each
@@ -82,7 +83,7 @@ export function findNvrtc() {
 const NVRTC_SPEC = "nvidia-cuda-nvrtc>=13,<14";
 
 /** NVRTC from pip's indexes, into the cache; null, and why, where they do not have it. */
-export function fetchNvrtc() {
+export async function fetchNvrtc() {
   const target = join(cacheFolder(), "nvrtc");
   const library = join(target, "nvidia", "cu13", "lib", "libnvrtc.so.13");
   if (existsSync(library)) return { path: library, why: null };
@@ -106,12 +107,13 @@ export function fetchNvrtc() {
     const wheel = readdirSync(work).find((name) => name.endsWith(".whl"));
     if (pip.status !== 0 || wheel === undefined)
       return { path: null, why: `pip has no ${NVRTC_SPEC}: ${(pip.stderr ?? "").trim().split("\n").at(-1)}` };
-    const unpacked = spawnSync(
-      "python3",
-      [join(packageFolder, "lib", "unpack_wheel.py"), join(work, wheel), join(work, "unpacked")],
-      { encoding: "utf8" },
+    await unpack(
+      join(work, wheel),
+      join(work, "unpacked"),
+      work,
+      () => {},
+      (name) => isWanted(name, true),
     );
-    if (unpacked.status !== 0) throw new Error(`${wheel} could not be unpacked: ${unpacked.stdout}${unpacked.stderr}`);
     rmSync(target, { recursive: true, force: true });
     renameSync(join(work, "unpacked"), target);
   } finally {
@@ -184,7 +186,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const only = flag("only") ?? "";
   if (!has("units")) {
     const found = findNvrtc();
-    const { path, why } = found.path === null && !process.env["NBIT_NVRTC"] ? fetchNvrtc() : found;
+    const { path, why } = found.path === null && !process.env["NBIT_NVRTC"] ? await fetchNvrtc() : found;
     if (path === null)
       console.log(
         `kernels skipped: no libnvrtc at ${found.looked.join(", ")} (NBIT_NVRTC names one)${why ? `; ${why}` : ""}`,

@@ -38,9 +38,10 @@ async function withoutTypeScript([command, ...flags]) {
     case "setup": {
       const clone = new URL("../../../tools/setup.mjs", import.meta.url);
       try {
-        const plugins = { cpu: flags.includes("--xla"), tpu: flags.includes("--tpu") };
-        if (existsSync(clone)) await (await import(clone.href)).setup(undefined, plugins);
-        else await (await native("setup")).setupNative();
+        const { readSetupFlags, setupNative } = await native("setup");
+        const { which, plugins } = readSetupFlags(flags);
+        if (existsSync(clone)) await (await import(clone.href)).setup(undefined, plugins, which);
+        else await setupNative(which);
         return 0;
       } catch (error) {
         if (typeof error?.code !== "string" || !error.code.startsWith("NBIT_")) throw error;

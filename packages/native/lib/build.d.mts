@@ -2,7 +2,10 @@ import type { Progress } from "./setup.d.mts";
 
 export { Progress, SetupError } from "./setup.d.mts";
 
-/** Folder of libtorch, of built objects and of whatever else nbit keeps: `nbit` in `XDG_CACHE_HOME` or `~/.cache`. */
+/**
+ * Folder of libtorch, of built objects and of whatever else nbit keeps: `NBIT_HOME`, else `nbit` in `XDG_CACHE_HOME` or
+ * `~/.cache`.
+ */
 export function cacheFolder(): string;
 /** Makes a folder of the cache, or explains why it cannot. */
 export function makeFolder(path: string): string;
@@ -76,8 +79,14 @@ export function installInto(places: InstalledPlaces, built: string, facts: { rea
 /** What was written down, when the copy is whole; else null. */
 export function readInstalled(places?: Pick<InstalledPlaces, "file" | "record">): { readonly key: string } | null;
 
-/** Python with pip, which fetches wheels. */
-export function findPython(what: string, looked: readonly Looked[]): string;
+/** What fetches wheels. */
+export interface Fetcher {
+  readonly tool: "pip" | "uv";
+  readonly program: string;
+  readonly version: string;
+}
+/** Python with pip. */
+export function findPython(what: string, looked: readonly Looked[]): Fetcher;
 /** Refuses a folder without so many bytes left. */
 export function checkSpace(folder: string, needed: number): void;
 /** What to say of a damaged download, after `work` was removed. */
@@ -86,19 +95,18 @@ export function corrupt(work: string, message: unknown): Error;
 export function sizeOf(folder: string): number;
 /** The wheels in `folder`, downloaded by pip unless they are there. */
 export function download(
-  python: string,
+  fetcher: Fetcher,
   what: readonly string[],
   folder: string,
   spec: string,
   update: (text: string) => void,
   offer: { readonly code: string; readonly fix: (offered?: string) => string; readonly otherwise: string },
 ): Promise<string[]>;
-/** Unpacks a wheel and checks each file against its RECORD. */
+/** Unpacks what is wanted of a wheel and checks each file against its RECORD; `work` is forgotten when it is damaged. */
 export function unpack(
-  python: string,
   wheel: string,
   stage: string,
   work: string,
   update: (text: string) => void,
-  wanted?: string,
-): Promise<string[]>;
+  wanted: (name: string) => boolean,
+): Promise<void>;

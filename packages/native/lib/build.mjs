@@ -8,4 +8,5 @@ export { SETUP_COMMAND, cacheFolder, makeFolder } from "./places.mjs";
 export { choosePrebuiltLibrary } from "./prebuilt.mjs";
 export { Progress } from "./progress.mjs";
 export { ask, inPath } from "./run.mjs";
-export { checkSpace, corrupt, download, findPython, sizeOf, unpack } from "./wheel.mjs";
+export { corrupt, unpack } from "./unpack.mjs";
+export { checkSpace, download, findPython, sizeOf } from "./wheel.mjs";

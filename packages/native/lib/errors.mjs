@@ -2,6 +2,8 @@
  * Everything that can go wrong between a clone and a loaded addon: one class, one stable `code` each, and one command
  * that fixes it.
  */
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
 import { megabytes } from "./progress.mjs";
 import { inPath } from "./run.mjs";
 
@@ -52,21 +54,49 @@ export function explainFileError(error, path) {
     case "EROFS":
     case "ENOTDIR":
     case "EEXIST":
-      return new SetupError("NBIT_CACHE_UNWRITABLE", {
-        problem: `cannot write to ${path} (${error.code}), where libtorch and the built addon are kept.`,
-        fix: `export XDG_CACHE_HOME="$(mktemp -d)"   # or any folder of yours with 1 GB free, then run the same command again`,
-        cause: error,
-      });
+      return unwritable(path, error);
     default:
       return error;
   }
 }
 
+/** @param {string} [details] What a program said of it. */
+export function unwritable(path, cause, details = "") {
+  const owner = ownerOf(path);
+  return new SetupError("NBIT_CACHE_UNWRITABLE", {
+    problem: `cannot write to ${path}${cause?.code ? ` (${cause.code})` : ""}, where libtorch and the built addon are kept.${owner === null ? "" : ` ${owner}`}`,
+    details,
+    fix: `export NBIT_HOME="$(mktemp -d)"   # or any folder of yours with 1 GB free, then run the same command again`,
+    cause,
+  });
+}
+
+/** After a set-up with sudo the cache is root's: that is the reason nine times in ten. */
+function ownerOf(path) {
+  const me = process.getuid?.();
+  for (let at = path; at !== dirname(at); at = dirname(at)) {
+    try {
+      const { uid } = statSync(at);
+      return uid === me || me === 0
+        ? null
+        : `${at} belongs to ${uid === 0 ? "root" : `user ${uid}`}; you are user ${me}.`;
+    } catch {
+      // not there: what it would lie in decides
+    }
+  }
+  return null;
+}
+
 /** @param {number | null} free Bytes that are left, where there is room but too little. */
-export function diskFull(path, cause, free = null) {
+export function diskFull(
+  path,
+  cause,
+  free = null,
+  needed = "about 1 GB there while it unpacks libtorch, and half of it afterwards",
+) {
   return new SetupError("NBIT_DISK_FULL", {
-    problem: `the disk that holds ${path} ${free === null ? "is full" : `has ${megabytes(free)} left`}; set-up needs about 1 GB there while it unpacks libtorch, and 0.6 GB afterwards.`,
-    fix: `export XDG_CACHE_HOME=/path/on/a/larger/disk   # or free space, then run the same command again: it goes on where it stopped`,
+    problem: `the disk that holds ${path} ${free === null ? "is full" : `has ${megabytes(free)} left`}; set-up needs ${needed}.`,
+    fix: `export NBIT_HOME=/path/on/a/larger/disk   # or free space, then run the same command again: it goes on where it stopped`,
     cause,
   });
 }

@@ -18,11 +18,15 @@ test("fetches the wheel that is asked for, unpacks what is native, and finds it 
   assert.equal(fetched.path, join(folder, "torch"));
   assert.deepEqual(readdirSync(join(folder, "torch")).sort(), ["include", "lib", "version.py"]);
   assert.deepEqual(
+    [fetched.headers, JSON.parse(readFileSync(join(folder, "nbit.json"), "utf8")).spec],
+    [true, "torch==2.13.0"],
+  );
+  assert.deepEqual(
     readdirSync(join(folder, "torch", "lib")).sort(),
     ["libc10.so", "libtorch.so", "libtorch_cpu.so"],
     "no Python bindings",
   );
-  assert.ok(existsSync(join(folder, "torch-2.13.0.dist-info", "licenses", "LICENSE")));
+  assert.ok(existsSync(join(folder, "torch-2.13.0+cpu.dist-info", "licenses", "LICENSE")));
   assert.deepEqual(readdirSync(join(box.cache, "downloads")), [], "the wheel is not kept");
   const { libtorch } = await box.run("findLibtorch()");
   assert.equal(libtorch.origin, "cache");
@@ -44,7 +48,7 @@ test("a lock that a killed set-up left behind holds nobody up", async (t) => {
   const box = sandbox(t);
   box.wheel("2.13.0+cpu");
   const held = box.start(
-    'await import("node:fs").then((fs) => { fs.mkdirSync(process.env.XDG_CACHE_HOME + "/nbit", { recursive: true }); fs.writeFileSync(process.env.XDG_CACHE_HOME + "/nbit/libtorch.lock", JSON.stringify({ pid: process.pid, host: process.env.HOST })); })',
+    'await import("node:fs").then((fs) => { fs.mkdirSync(process.env.NBIT_HOME, { recursive: true }); fs.writeFileSync(process.env.NBIT_HOME + "/libtorch.lock", JSON.stringify({ pid: process.pid, host: process.env.HOST })); })',
     { HOST: (await import("node:os")).hostname() },
   );
   await held.result; // its process has gone, its lock is there
@@ -62,8 +66,8 @@ test("goes on where an interrupted run stopped: keeps files that are right, repl
   const work = join(box.cache, "downloads", createHash("sha256").update("torch==2.13.0").digest("hex").slice(0, 12));
   mkdirSync(join(work, "wheel"), { recursive: true });
   writeFileSync(
-    join(work, "wheel", "torch-2.13.0-py3-none-any.whl"),
-    readFileSync(box.at("wheels", "torch-2.13.0-py3-none-any.whl")),
+    join(work, "wheel", "torch-2.13.0+cpu-py3-none-any.whl"),
+    readFileSync(box.at("wheels", "torch-2.13.0+cpu-py3-none-any.whl")),
   );
   for (const [name, text] of [
     ["libc10.so", "c".repeat(50_000)],
@@ -89,7 +93,7 @@ test("a disk that fills up while unpacking: said with what helps; with room agai
   const refused = await box.run(FETCH);
   assert.equal(refused.code, "NBIT_DISK_FULL", refused.message);
   assert.match(refused.message, /the disk that holds \S+unpacked is full; set-up needs about 1 GB there/);
-  assert.match(refused.fix, /XDG_CACHE_HOME=.*goes on where it stopped/);
+  assert.match(refused.fix, /NBIT_HOME=.*goes on where it stopped/);
   assert.ok(!existsSync(join(box.cache, "libtorch-2.13.0-cpu")) && !existsSync(join(box.cache, "libtorch.lock")));
   rmSync(full);
   assert.equal(
@@ -150,13 +154,19 @@ test("a pinned version out of range is refused before anything is fetched; const
 
 test("no python3, no pip, a cache that cannot be written", async (t) => {
   const box = sandbox(t);
-  box.program("python3", "exit 127");
+  box.program("python3", '[ "$1" = --version ] && echo Python 3.11.7');
   assert.equal((await box.run(FETCH)).code, "NBIT_NO_PIP");
+  for (const broken of ["exit 1", "echo garbage", "kill -9 $$"]) {
+    box.program("python3", broken);
+    const refused = await box.run(FETCH);
+    assert.equal(refused.code, "NBIT_NO_PYTHON", broken);
+    assert.match(refused.message, /python3 does not run/);
+  }
   assert.equal((await box.run(FETCH, { PATH: "/nowhere" })).code, "NBIT_NO_PYTHON");
   writeFileSync(box.at("a-file"), "");
-  const refused = await box.run(FETCH, { XDG_CACHE_HOME: box.at("a-file") });
+  const refused = await box.run(FETCH, { NBIT_HOME: box.at("a-file") });
   assert.equal(refused.code, "NBIT_CACHE_UNWRITABLE");
-  assert.match(refused.fix, /XDG_CACHE_HOME/);
+  assert.match(refused.fix, /NBIT_HOME/);
 });
 
 test("a wheel for CUDA brings the libraries that it requires on this system, and no others", async (t) => {

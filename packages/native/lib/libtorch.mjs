@@ -1,9 +1,10 @@
 /** Finds a libtorch that is on this machine already. Nothing here writes or fetches. */
-import { existsSync, readFileSync, readdirSync, realpathSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SetupError } from "./errors.mjs";
-import { SUPPORTED_TEXT, cacheFolder, isSupported, splitVersion, torchSpec } from "./places.mjs";
+import { SUPPORTED_TEXT, cacheFolder, installedRecord, isSupported, splitVersion } from "./places.mjs";
 import { ask, inPath } from "./run.mjs";
+import { PINNED_VERSION, accepts, chooseTorch, setupWith } from "./torch-choice.mjs";
 
 /**
  * @typedef {object} Libtorch
@@ -12,8 +13,13 @@ import { ask, inPath } from "./run.mjs";
  * @property {string} variant "cpu", "cu130", …
  * @property {boolean} cuda
  * @property {string} git Commit that it was built from, or "".
+ * @property {boolean} headers Whether an addon can be compiled against it.
  * @property {string} origin Where it was found: "LIBTORCH", "python3", "cache" or "fetched".
  */
+
+/** Without these it is none; their sizes are written down, so that half of one is not taken for whole. */
+export const WHOLE = ["lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so"];
+const HEADER = "include/ATen/core/TensorBody.h";
 
 /**
  * Looks in order at `LIBTORCH`, the torch of the active python3, and the cache.
@@ -24,13 +30,13 @@ import { ask, inPath } from "./run.mjs";
  * unsupported version: what was asked
  *   for explicitly is never replaced silently.
  */
-export function findLibtorch() {
+export function findLibtorch(choice = chooseTorch()) {
   const looked = [];
-  const libtorch = fromEnvironment(looked) ?? fromPython(looked) ?? fromCache(looked);
+  const libtorch = fromEnvironment(looked, choice) ?? fromPython(looked, choice) ?? fromCache(looked, choice);
   return { libtorch, looked };
 }
 
-function fromEnvironment(looked) {
+function fromEnvironment(looked, choice) {
   const path = process.env["LIBTORCH"];
   if (!path) {
     looked.push({ place: "LIBTORCH", found: "not set" });
@@ -45,6 +51,12 @@ function fromEnvironment(looked) {
     });
   }
   if (!isSupported(found.version)) throw wrongVersion(`LIBTORCH=${path}`, found.version, UNSET);
+  if (choice.explicit && !choice.verbatim && !accepts(choice, found)) {
+    throw new SetupError("NBIT_LIBTORCH", {
+      problem: `LIBTORCH=${path} is ${describeLibtorch(found)}, and set-up was asked for ${inWords(choice)}.`,
+      fix: UNSET,
+    });
+  }
   looked.push({ place: `LIBTORCH=${path}`, found: describeLibtorch(found) });
   return { ...found, origin: "LIBTORCH" };
 }
@@ -59,11 +71,20 @@ export function wrongVersion(place, version, fix) {
   });
 }
 
+/** Of LIBTORCH or Python: not ours to complete. */
+export function noHeaders({ path, origin }) {
+  return new SetupError("NBIT_LIBTORCH", {
+    problem: `the addon is to be compiled, and the libtorch of ${origin} has no headers.`,
+    looked: [{ place: `${path}/${HEADER}`, found: "no such file" }],
+    fix: origin === "LIBTORCH" ? UNSET : setupWith(`--torch ${PINNED_VERSION}`),
+  });
+}
+
 // find_spec does not import torch: 40 ms instead of seconds.
 const LOCATE =
   "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s and s.submodule_search_locations else '')";
 
-function fromPython(looked) {
+function fromPython(looked, choice) {
   const python = inPath("python3");
   if (python === null) {
     looked.push({ place: "torch of python3", found: "no python3 in PATH" });
@@ -71,8 +92,8 @@ function fromPython(looked) {
   }
   const place = `torch of ${python}`;
   const path = ask(python, ["-c", LOCATE]);
-  if (!path) {
-    looked.push({ place, found: path === null ? "python3 does not run" : "not installed" });
+  if (!path?.startsWith("/")) {
+    looked.push({ place, found: path === "" ? "not installed" : "python3 does not run, or does not answer" });
     return null;
   }
   const found = inspect(path);
@@ -81,63 +102,69 @@ function fromPython(looked) {
       ? found
       : !isSupported(found.version)
         ? `${found.version}, outside ${SUPPORTED_TEXT}`
-        : fits(found)
+        : accepts(choice, found)
           ? null
-          : `${describeLibtorch(found)}, but NBIT_TORCH_SPEC asks for ${torchSpec()}`;
+          : `${describeLibtorch(found)}, but ${inWords(choice)} is asked for`;
   looked.push({ place: `${place} (${path})`, found: obstacle ?? describeLibtorch(found) });
   return obstacle === null ? { ...found, origin: "python3" } : null;
 }
 
-function fromCache(looked) {
+function fromCache(looked, choice) {
   const folder = cacheFolder();
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => /^libtorch-[\w.]+-\w+$/.test(name)) : [];
   const usable = [];
   for (const name of names) {
     const found = inspect(join(folder, name, "torch"));
+    const notes = notesOf(join(folder, name));
     const obstacle =
       typeof found === "string"
         ? found
         : !isSupported(found.version)
           ? `outside ${SUPPORTED_TEXT}`
-          : !wanted(found, join(folder, name))
-            ? `not what ${torchSpec()} asks for`
-            : null;
+          : (damageOf(found, notes) ?? (accepts(choice, found, notes.spec) ? null : `not ${inWords(choice)}`));
     looked.push({ place: join(folder, name), found: obstacle ?? describeLibtorch(found) });
     if (obstacle === null) usable.push({ ...found, origin: "cache" });
   }
   if (names.length === 0) looked.push({ place: join(folder, "libtorch-*"), found: "none" });
+  return best(usable);
+}
+
+/** The one that this copy of the package runs on, else what set-up would fetch: for the GPU where there is one, of the version that is pinned. */
+function best(usable) {
   const gpu = existsSync("/dev/nvidiactl");
-  return usable.find((l) => l.cuda === gpu) ?? usable[0] ?? null;
+  const running = runningOn();
+  const rank = (each) =>
+    4 * Number(each.path === running) + 2 * Number(each.cuda === gpu) + Number(each.version === PINNED_VERSION);
+  return usable.sort((a, b) => rank(b) - rank(a))[0] ?? null;
 }
 
-/** Whether an explicit NBIT_TORCH_SPEC, if any, allows this one. */
-function fits(libtorch) {
-  return process.env["NBIT_TORCH_SPEC"] === undefined || matchesSpec(libtorch);
-}
-
-function matchesSpec(libtorch) {
-  const asked = /^torch\s*==\s*([\w.+]+)$/.exec(torchSpec());
-  if (asked === null) return false;
-  const { release, local } = splitVersion(asked[1]);
-  return libtorch.version === release && (local === "" || local === libtorch.variant);
-}
-
-/**
- * A cached one must be what the requirement names; one that was fetched for the same words (a range, a wheel's path)
- * is.
- */
-function wanted(libtorch, folder) {
-  if (matchesSpec(libtorch)) return true;
+function runningOn() {
   try {
-    return JSON.parse(readFileSync(join(folder, "nbit.json"), "utf8")).spec === torchSpec();
+    return JSON.parse(readFileSync(installedRecord, "utf8")).libtorch.path;
   } catch {
-    return false;
+    return null;
   }
 }
 
-/** Reads what a folder holds; a sentence when it is not a libtorch to build against. */
-export function inspect(path) {
-  for (const file of ["lib/libtorch.so", "lib/libtorch_cpu.so", "lib/libc10.so", "include/ATen/core/TensorBody.h"]) {
+const inWords = ({ spec, device }) => `${spec}${device === null ? "" : ` for ${device === "cuda" ? "CUDA" : "CPUs"}`}`;
+
+function notesOf(folder) {
+  try {
+    return JSON.parse(readFileSync(join(folder, "nbit.json"), "utf8"));
+  } catch {
+    return {};
+  }
+}
+
+/** What a disk that failed, or somebody, has taken from a libtorch since it was unpacked. */
+function damageOf({ path }, { sizes = {} }) {
+  const file = WHOLE.find((each) => sizes[each] !== undefined && statSync(join(path, each)).size !== sizes[each]);
+  return file === undefined ? null : `${file} has ${statSync(join(path, file)).size} of ${sizes[file]} bytes`;
+}
+
+/** Reads what a folder holds; a sentence when it is not a libtorch, or not one to build against where `headers` asks for that. */
+export function inspect(path, headers = false) {
+  for (const file of headers ? [...WHOLE, HEADER] : WHOLE) {
     if (!existsSync(join(path, file))) return existsSync(path) ? `it has no ${file}` : "no such folder";
   }
   const text = readIfThere(join(path, "version.py"));
@@ -153,7 +180,7 @@ export function inspect(path) {
         ? `cu${(cudaVersion ?? "").replace(/\D/g, "")}`
         : "cpu";
   const git = /^git_version\s*=\s*['"](\w+)/m.exec(text)?.[1] ?? readIfThere(join(path, "build-hash")).trim();
-  return { path: realpathSync(path), version: release, variant, cuda, git };
+  return { path: realpathSync(path), version: release, variant, cuda, git, headers: existsSync(join(path, HEADER)) };
 }
 
 function readIfThere(path) {

@@ -1,7 +1,7 @@
 /** Where things are kept, and what is supported. */
 import { existsSync, mkdirSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { SetupError, explainFileError } from "./errors.mjs";
 import { whyNotSupported } from "./platforms.mjs";
@@ -27,7 +27,10 @@ export function torchSpec() {
   return process.env["NBIT_TORCH_SPEC"]?.trim() || PINNED_SPEC;
 }
 
+/** Where libtorch and what is built are kept: `NBIT_HOME`, else `nbit` in `XDG_CACHE_HOME` or `~/.cache`. */
 export function cacheFolder() {
+  const own = process.env["NBIT_HOME"];
+  if (own) return resolve(own);
   return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "nbit");
 }
 

@@ -97,12 +97,19 @@ export function choosePrebuiltLibrary(name, sources) {
   return whole ? { path, package: packageName, key: library.sha256, reason: null } : none(`${path} is damaged`);
 }
 
-/** Why no binary can serve the libtorch that is to be fetched; null where one may: its CUDA is not known before. */
-export function whyNoneFor(spec) {
+/**
+ * Why no binary can serve the libtorch that is to be fetched; null where one may.
+ *
+ * @param {string} spec
+ * @param {boolean} [cuda] Whether it will be a build for CUDA, where that is known.
+ */
+export function whyNoneFor(spec, cuda) {
   const found = readIndex();
   if (typeof found === "string") return found;
   const torch = /^torch\s*==\s*(\d+\.\d+)/.exec(spec)?.[1];
-  return torch === undefined || found.index.binaries.some((binary) => binary.torch === torch)
+  const serves = (binary) =>
+    (torch === undefined || binary.torch === torch) && (cuda === undefined || (binary.cuda !== null) === cuda);
+  return found.index.binaries.some(serves)
     ? null
     : `${packageName} has no binary for ${spec}, only for ${found.index.binaries.map(inWords).join(", ")}`;
 }

@@ -15,7 +15,7 @@ export class Progress {
     this.steps = 0;
   }
 
-  /** Runs one named piece of work; `work` gets a function that shows how far it is. */
+  /** Runs one named piece of work; `work` gets a function that shows how far it is, or, with `true`, notes what stays to be read. */
   async step(name, what, work) {
     this.steps++;
     const began = performance.now();
@@ -30,7 +30,8 @@ export class Progress {
         )
       : undefined;
     timer?.unref();
-    const update = (next) => {
+    const update = (next, note = false) => {
+      if (note) return this.note(next);
       text = next;
       if (this.live || performance.now() - said < PLAIN_EVERY_MS) return;
       said = performance.now();

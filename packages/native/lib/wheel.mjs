@@ -1,19 +1,31 @@
-/** Wheels from pip's indexes: fetched, unpacked, verified. An interrupted run goes on where it stopped. */
-import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, statfsSync } from "node:fs";
+/** Wheels, fetched by pip or by uv, whichever is there. An interrupted run goes on where it stopped. */
+import {
+  existsSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { FULL, SetupError, diskFull, installCommand } from "./errors.mjs";
-import { SETUP_COMMAND, makeFolder } from "./places.mjs";
+import { SetupError, diskFull, installCommand } from "./errors.mjs";
+import { runPip } from "./pip.mjs";
+import { makeFolder } from "./places.mjs";
 import { megabytes } from "./progress.mjs";
-import { ask, inPath, run } from "./run.mjs";
+import { ask, inPath } from "./run.mjs";
+import { corrupt, sha256Of } from "./unpack.mjs";
+import { runUv } from "./uv.mjs";
 
-const UNPACKER = fileURLToPath(new URL("./unpack_wheel.py", import.meta.url));
+/** @typedef {{ tool: "pip" | "uv", program: string, version: string }} Fetcher `program` is Python's, for pip. */
 
 /**
  * Python with pip, which fetches wheels.
  *
  * @param {string} what It is needed for.
  * @param {readonly import("./errors.mjs").Looked[]} looked
+ * @returns {Fetcher}
  */
 export function findPython(what, looked) {
   const python = inPath("python3");
@@ -24,197 +36,117 @@ export function findPython(what, looked) {
       fix: installCommand({ apt: "python3 python3-pip", dnf: "python3 python3-pip", pacman: "python python-pip" }),
     });
   }
-  if (ask(python, ["-m", "pip", "--version"]) === null) {
-    throw new SetupError("NBIT_NO_PIP", {
-      problem: `pip is needed to fetch ${what}, and ${python} has none.`,
-      looked: [...looked, { place: `${python} -m pip`, found: "does not run" }],
-      fix: installCommand({ apt: "python3-pip", dnf: "python3-pip", pacman: "python-pip" }),
+  const version = /^pip (\d+(?:\.\d+)*)/.exec(ask(python, ["-m", "pip", "--version"]) ?? "")?.[1];
+  if (version !== undefined) return { tool: "pip", program: python, version };
+  if (!/^Python 3\./.test(ask(python, ["--version"]) ?? "")) {
+    throw new SetupError("NBIT_NO_PYTHON", {
+      problem: `python3 is needed to fetch ${what}, and ${python} does not run.`,
+      looked: [...looked, { place: `${python} --version`, found: "does not answer with its version" }],
+      fix: `${python} --version   # repair or reinstall this Python until it answers, or put another first in PATH; uv will do as well`,
     });
   }
-  return python;
+  throw new SetupError("NBIT_NO_PIP", {
+    problem: `pip is needed to fetch ${what}, and ${python} has none.`,
+    looked: [...looked, { place: `${python} -m pip`, found: "does not run" }],
+    fix: installCommand({ apt: "python3-pip", dnf: "python3-pip", pacman: "python-pip" }),
+  });
+}
+
+/**
+ * pip, or uv where there is no pip that runs.
+ *
+ * @param {string} what
+ * @param {readonly import("./errors.mjs").Looked[]} looked
+ * @returns {Fetcher}
+ */
+export function findFetcher(what, looked) {
+  const uv = inPath("uv");
+  const version = uv === null ? undefined : /^uv (\d+(?:\.\d+)*)/.exec(ask(uv, ["--version"]) ?? "")?.[1];
+  try {
+    return findPython(what, [...looked, { place: "uv", found: uv === null ? "not in PATH" : "does not run" }]);
+  } catch (error) {
+    if (version !== undefined) return { tool: "uv", program: uv, version };
+    throw error;
+  }
 }
 
 /** Refuses early what would otherwise fail after minutes of downloading. */
 export function checkSpace(folder, needed) {
   const { bavail, bsize } = statfsSync(folder);
-  if (bavail * bsize < needed) throw diskFull(folder, null, bavail * bsize);
+  if (bavail * bsize >= needed) return;
+  throw diskFull(folder, null, bavail * bsize, `${megabytes(needed)} there while it unpacks`);
 }
 
+/** Beside the wheels of a folder: what an index said of each. */
+const HASHES = "sha256.json";
+
 /**
- * The wheels in `folder`, downloaded unless a run before this one has. pip writes elsewhere first: a wheel in `folder`
- * is whole.
+ * The wheels in `folder`, downloaded unless a run before this one has. They come to be elsewhere first: what is in
+ * `folder` is whole.
  *
- * @param {string} python
+ * @param {Fetcher} fetcher
  * @param {readonly string[]} what Requirements and options of `pip download`.
  * @param {string} folder
  * @param {string} spec The requirement, in words.
- * @param {(text: string) => void} update
- * @param {{ code: string, fix: (offered?: string) => string, otherwise: string }} offer What to do where pip's indexes
+ * @param {(text: string, note?: boolean) => void} update
+ * @param {{ code: string, fix: (offered?: string) => string, otherwise: string }} offer What to do where the indexes
  * have none, and after "repair the network".
+ * @returns {Promise<string[]>} Wheels; of uv's one folder that holds what was in them.
  */
-export async function download(python, what, folder, spec, update, offer) {
-  const wheels = () =>
-    existsSync(folder)
-      ? readdirSync(folder)
-          .filter((n) => n.endsWith(".whl"))
-          .map((n) => join(folder, n))
-      : [];
-  if (wheels().length > 0) return wheels();
+export async function download(fetcher, what, folder, spec, update, offer) {
+  const there = wheelsIn(folder);
+  if (there.length > 0) {
+    for (const wheel of there) await checkHash(wheel);
+    return there;
+  }
   const incoming = `${folder}.incoming`;
-  const log = `${folder}.log`;
   rmSync(incoming, { recursive: true, force: true });
-  rmSync(log, { force: true });
-  const temporary = makeFolder(join(incoming, "tmp"));
+  makeFolder(join(incoming, "tmp"));
   let total = 0;
   const timer = setInterval(
-    () => update(`fetching ${spec} ${megabytes(sizeOf(incoming))}${total > 0 ? ` of ${megabytes(total)}` : ""}`),
+    () => update(`fetching ${spec}: ${megabytes(sizeOf(incoming))}${total > 0 ? ` of ${megabytes(total)}` : ""}`),
     300,
   );
-  const args = [
-    "-m",
-    "pip",
-    "download",
-    "--only-binary=:all:",
-    "--disable-pip-version-check",
-    "--no-input",
-    "--no-cache-dir",
-    "--progress-bar=off",
-    "--retries=0",
-    "--timeout=30",
-    "--log",
-    log,
-    "--dest",
-    incoming,
-    ...what,
-  ];
-  const result = await run(python, args, {
-    env: { ...process.env, TMPDIR: temporary },
-    onOutput: (text) => {
-      for (const [, number, unit] of text.matchAll(/Downloading \S+\.whl.* \(([\d.]+) ([kMG]B)\)/g))
-        total += Number(number) * { kB: 1e3, MB: 1e6, GB: 1e9 }[unit];
-    },
-  });
-  clearInterval(timer);
-  if (result.status !== 0) {
-    const said = existsSync(log) ? readFileSync(log, "utf8") : "";
-    const error = explainPip(result, { spec, python, folder, offer }, said);
+  const call = { fetcher, what, folder, incoming, spec, offer, update, onSize: (bytes) => (total += bytes) };
+  try {
+    const hashes = await (fetcher.tool === "pip" ? runPip(call) : runUv(call));
+    writeFileSync(join(incoming, HASHES), JSON.stringify(hashes));
+  } catch (error) {
     rmSync(incoming, { recursive: true, force: true });
     throw error;
+  } finally {
+    clearInterval(timer);
   }
   update(`fetched ${spec}`);
-  rmSync(temporary, { recursive: true, force: true });
-  rmSync(log, { force: true });
+  rmSync(join(incoming, "tmp"), { recursive: true, force: true });
   renameSync(incoming, folder);
-  return wheels();
+  const wheels = wheelsIn(folder);
+  for (const wheel of wheels) await checkHash(wheel);
+  return wheels;
 }
 
-function explainPip(result, { spec, python, folder, offer }, log) {
-  const details =
-    result.output
-      .split("\n")
-      .filter((line) => /^(ERROR|WARNING)/.test(line))
-      .slice(-6)
-      .join("\n") || result.output.slice(-600);
-  const everything = result.output + log;
-  if (FULL.test(everything)) return diskFull(folder, null);
-  if (/(Permission denied|Read-only file system)/.test(result.output))
-    return new SetupError("NBIT_CACHE_UNWRITABLE", {
-      problem: `pip cannot write to ${folder}.`,
-      details,
-      fix: 'export XDG_CACHE_HOME="$(mktemp -d)"   # then run the same command again',
-    });
-  if (/THESE PACKAGES DO NOT MATCH THE HASHES|BadZipFile|invalid wheel|IncompleteRead/i.test(everything))
-    return corrupt(folder, details);
-  const offered = /\(from versions: (?!none)([^)]+)\)/.exec(result.output)?.[1];
-  const looked = [
-    { place: "indexes of pip", found: offered ? `offer ${offered}` : "offer nothing for this Python and platform" },
-  ];
-  const conflict = /ResolutionImpossible|conflicting dependencies/.test(result.output); // a constraints file of pip's, for example
-  if (
-    offered === undefined &&
-    !conflict &&
-    /NewConnectionError|Max retries exceeded|connection error|timed out|ConnectTimeout|NameResolution|ProxyError|SSLError|Could not fetch URL/i.test(
-      everything,
-    )
-  ) {
-    return new SetupError("NBIT_NO_NETWORK", {
-      problem: `pip could not reach its indexes to fetch ${spec}.`,
-      details,
-      fix: `${python} -m pip download --no-deps ${spec}   # repair the network, proxy or index settings until this works${offer.otherwise}`,
-    });
-  }
-  if (/No matching distribution|Could not find a version/.test(result.output)) {
-    const pythonVersion = ask(python, ["--version"]) ?? python;
-    return new SetupError(offer.code, {
-      problem: `pip's indexes have no wheel for ${spec} (${pythonVersion}, ${process.platform}-${process.arch}).`,
-      looked,
-      details,
-      fix: offer.fix(offered),
-    });
-  }
-  return new SetupError("NBIT_PIP_FAILED", {
-    problem: `pip could not fetch ${spec}.`,
-    details,
-    fix: `${python} -m pip download --no-deps ${spec}   # shows the whole story`,
-  });
+function wheelsIn(folder) {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
+    .filter((name) => name.endsWith(".whl") || name === "tree")
+    .map((name) => join(folder, name));
 }
 
-/**
- * Unpacks a wheel and checks each file against its RECORD; what is there already and right is kept.
- *
- * @param {string} work Folder that is forgotten when the wheel turns out to be damaged.
- * @param {string} [wanted] A regular expression of Python's for names; without it, what libtorch consists of.
- * @returns {Promise<string[]>} The CUDA packages that the wheel asks for.
- */
-export async function unpack(python, wheel, stage, work, update, wanted) {
-  makeFolder(stage);
-  let last = {};
-  const result = await run(python, [UNPACKER, wheel, stage, ...(wanted === undefined ? [] : [wanted])], {
-    onOutput: (text) => {
-      for (const line of text.split("\n")) {
-        try {
-          last = JSON.parse(line);
-        } catch {
-          continue; // the half of a line that a pipe may deliver; the last one comes again below
-        }
-        if (last.total) update(`unpacking and verifying ${megabytes(last.done)} of ${megabytes(last.total)}`);
-      }
-    },
-  });
+/** What an index has published of a wheel, in hex; null where none has. */
+export function publishedHash(wheel) {
   try {
-    last = JSON.parse(result.output.trim().split("\n").at(-1));
+    return JSON.parse(readFileSync(join(wheel, "..", HASHES), "utf8"))[wheel.split("/").at(-1)] ?? null;
   } catch {
-    last = {};
+    return null;
   }
-  if (result.status === 0) return last.requires ?? [];
-  if (last.error === "disk-full") throw diskFull(stage, new Error(last.message));
-  if (last.error === "corrupt") throw corrupt(work, last.message);
-  if (last.error === "unwritable")
-    throw new SetupError("NBIT_CACHE_UNWRITABLE", {
-      problem: `cannot write to ${stage}.`,
-      details: last.message,
-      fix: 'export XDG_CACHE_HOME="$(mktemp -d)"   # then run the same command again',
-    });
-  if (result.signal !== null)
-    throw new SetupError("NBIT_INTERRUPTED", {
-      problem: `unpacking was ended by ${result.signal}.`,
-      fix: `${SETUP_COMMAND}   # goes on where it stopped`,
-    });
-  throw new SetupError("NBIT_UNPACK_FAILED", {
-    problem: `the wheel ${wheel} could not be unpacked.`,
-    details: result.output.slice(-2000),
-    fix: `${python} ${UNPACKER} ${wheel} ${stage}   # shows the whole story`,
-  });
 }
 
-/** What came is not what was published: forget it, so that the next run fetches afresh. */
-export function corrupt(work, message) {
-  rmSync(work, { recursive: true, force: true });
-  return new SetupError("NBIT_DOWNLOAD_CORRUPT", {
-    problem: `the fetched wheel is damaged; it has been removed.`,
-    details: String(message),
-    fix: `${SETUP_COMMAND}   # fetches it again`,
-  });
+/** Also of what a run before this one has left: a disk may have lost some of it since. */
+async function checkHash(wheel) {
+  const expected = publishedHash(wheel);
+  if (expected === null || statSync(wheel).isDirectory()) return; // a tree was checked by uv, and is against its RECORD
+  const got = await sha256Of(wheel);
+  if (got !== expected) throw corrupt(join(wheel, ".."), `${wheel}: the index says sha256 ${expected}, it has ${got}`);
 }
 
 /** Bytes of all files below a folder. */

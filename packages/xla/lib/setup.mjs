@@ -66,9 +66,10 @@ async function compileHost(compiler, progress) {
   installInto(installed, plan.built, { key: plan.key, compiler: compiler.version, node: process.version });
 }
 
-const LIBTPU_FILES = String.raw`libtpu/(libtpu\.so|LICENSE|THIRD_PARTY_NOTICES\.txt)$|[^/]+\.dist-info/`;
+const LIBTPU_FILES = /^(libtpu\/(libtpu\.so|LICENSE|THIRD_PARTY_NOTICES\.txt)$|[^/]+\.dist-info\/)/;
 // The libraries of the XLA client, and the headers that the plugin is compiled against.
-const TENSORFLOW_FILES = String.raw`tensorflow/(libtensorflow_(cc|framework)\.so\.2$|include/(xla|absl|google|tsl|Eigen|unsupported|ml_dtypes|LICENSE|external/(highwayhash|farmhash_archive))(/|$))|[^/]+\.dist-info/`;
+const TENSORFLOW_FILES =
+  /^(tensorflow\/(libtensorflow_(cc|framework)\.so\.2$|include\/(xla|absl|google|tsl|Eigen|unsupported|ml_dtypes|LICENSE|external\/(highwayhash|farmhash_archive))(\/|$))|[^/]+\.dist-info\/)/;
 
 async function setupCpuPlugin(compiler, progress) {
   const built = cpuPluginPath();
@@ -151,7 +152,7 @@ async function fetchWheel(wheel, { bytes, file, wanted }, progress) {
       );
       const stage = join(work, "unpacked");
       await progress.step(wheel.name, "unpacking and verifying", (update) =>
-        unpack(python, path, stage, work, update, wanted),
+        unpack(path, stage, work, update, (name) => wanted.test(name)),
       );
       const target = folderOf(wheel);
       try {

@@ -31,7 +31,7 @@ export function sandbox(t) {
   const env = {
     PATH: at("bin"),
     HOME: at("home"),
-    XDG_CACHE_HOME: at("cache"),
+    NBIT_HOME: at("cache", "nbit"),
     PIP_CONFIG_FILE: "/dev/null",
     PIP_NO_INDEX: "1",
     PIP_FIND_LINKS: at("wheels"),
@@ -45,7 +45,7 @@ export function sandbox(t) {
     cache: at("cache", "nbit"),
     wheel: (...args) => execFileSync(python, [join(lib, "testing", "wheel.py"), at("wheels"), ...args]),
     /**
-     * Runs a statement in a process of its own, with `fetchLibtorch`, `findLibtorch`, `setupNative` and a quiet
+     * Runs a statement in a process of its own, with `fetchLibtorch`, `chooseTorch`, `findLibtorch`, `setupNative` and a quiet
      * `progress` in reach.
      */
     start: (statement, more = {}) => startNode(statement, { ...env, ...more }),
@@ -56,6 +56,7 @@ export function sandbox(t) {
 function startNode(statement, env) {
   const source = `
     import { fetchLibtorch } from ${JSON.stringify(join(lib, "fetch-libtorch.mjs"))};
+    import { chooseTorch } from ${JSON.stringify(join(lib, "torch-choice.mjs"))};
     import { findLibtorch } from ${JSON.stringify(join(lib, "libtorch.mjs"))};
     import { setupNative, Progress } from ${JSON.stringify(join(lib, "setup.mjs"))};
     const progress = new Progress({ quiet: true });

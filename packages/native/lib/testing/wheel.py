@@ -1,6 +1,6 @@
 """Writes a small wheel that pip takes for PyTorch: the same layout and a true RECORD, with next to nothing inside.
 
-Usage: wheel.py FOLDER VERSION [--damage | --truncate | --cuda]. The version's local part is kept in version.py only, as on public indexes. --cuda makes a build that
+Usage: wheel.py FOLDER VERSION [--plain] [--damage | --truncate | --cuda]. With --plain the version's local part is kept in version.py only, as on some indexes. --cuda makes a build that
 requires a second wheel, which is written beside it, and a third one for another system, which is not.
 """
 
@@ -11,7 +11,7 @@ import sys
 import zipfile
 
 folder, version, options = sys.argv[1], sys.argv[2], sys.argv[3:]
-release = version.split("+")[0]
+release = version.split("+")[0] if "--plain" in options else version
 cuda = "--cuda" in options
 
 
