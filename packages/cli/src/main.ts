@@ -1,7 +1,7 @@
 import { plainText } from "@nbit/torch/messages";
 import { atMost, checkArguments, kinds } from "@nbit/torch/options";
 import { isError } from "@nbit/torch/realm";
-import { readArguments } from "./arguments/read.js";
+import { commandFirst, readArguments } from "./arguments/read.js";
 import { unknownCommand } from "./commands/help.js";
 import { commands } from "./commands/index.js";
 import { CommandError } from "./errors.js";
@@ -31,7 +31,8 @@ export async function main(args: readonly string[]): Promise<number> {
   }
 }
 
-async function carryOut([name = "help", ...rest]: readonly string[]): Promise<number> {
+async function carryOut(args: readonly string[]): Promise<number> {
+  const [name = "help", ...rest] = commandFirst(args);
   const command = commands.get(ALIASES.get(name) ?? name);
   if (command === undefined) throw unknownCommand(name, commands.values());
   const call = readArguments(command, rest);

@@ -35,6 +35,15 @@ export function readArguments(command: Command, args: readonly string[]): Call {
   };
 }
 
+/** `--config FILE` may stand before the command, too. */
+export function commandFirst(args: readonly string[]): readonly string[] {
+  let at = 0;
+  for (let arg = args[at]; arg !== undefined && /^(--config|-c)(=|$)/.test(arg); arg = args[at])
+    at += arg.includes("=") ? 1 : 2;
+  const name = args[at];
+  return at === 0 || name === undefined ? args : [name, ...args.slice(0, at), ...args.slice(at + 1)];
+}
+
 const HELP: Flag = { summary: "show this", takes: ["switch"], short: "h" };
 
 class Reader {

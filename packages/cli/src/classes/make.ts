@@ -6,7 +6,7 @@ import { fill, type Values } from "../settings/fill.js";
 import type { ClassChoice } from "../settings/given.js";
 import { withValue, type Part } from "../settings/settle.js";
 import { declaredBy } from "./declared.js";
-import { isClassOf } from "./kinds.js";
+import { isClassOf, type AnyClass } from "./kinds.js";
 import { resolveClass, type Exports } from "./resolve.js";
 
 export interface Asked {
@@ -18,6 +18,8 @@ export interface Asked {
   /** What is there where no class was chosen: a class, an instance, or a function that returns one. */
   readonly exported: unknown;
   readonly exports: Exports;
+  /** What a class that is chosen must extend; null: anything of its kind. */
+  readonly base?: AnyClass | null;
   /** Hyper-parameters of the checkpoint that it goes on from: below what is given, above what the class has. */
   readonly saved: Values;
 }
@@ -35,6 +37,7 @@ export async function make<T extends object>(asked: Asked, isWhole: (value: unkn
   const { command, kind, part, exports } = asked;
   const target: unknown =
     part.choice === null ? asked.exported : await resolveClass(command, kind, part.choice, exports);
+  checkBase(asked, target);
   const given = argumentsFor(asked, target);
   const made: unknown = isClassOf(kind, target)
     ? construct(target, given)
@@ -46,6 +49,16 @@ export async function make<T extends object>(asked: Asked, isWhole: (value: unkn
   const values = recordedBy(made, given.all);
   if (part.choice === null) return { made, config: values };
   return { made, config: { classPath: String(part.choice.value), initArgs: { ...values } } };
+}
+
+/** @throws {CommandError} `ERR_CLASS`: none was chosen, or one that does not extend what it must. */
+function checkBase({ command, kind, part: { choice }, base = null }: Asked, target: unknown): void {
+  if (base === null) return;
+  if (choice !== null && typeof target === "function" && (target === base || target.prototype instanceof base)) return;
+  throw new CommandError(
+    "ERR_CLASS",
+    `nbit ${command}: expected --${kind} to name a class that extends ${base.name}, such as ./own.ts#Own. Received: ${choice === null ? "none" : JSON.stringify(choice.value)}.`,
+  );
 }
 
 interface Arguments {

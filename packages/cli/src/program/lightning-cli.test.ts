@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
@@ -20,7 +20,7 @@ import { SaveConfigCallback } from "./save-config.js";
 const folder = mkdtempSync(join(tmpdir(), "nbit-cli-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-class Net extends LightningModule {
+export class Net extends LightningModule {
   static readonly hparams: { lr: number; samples: number; optimizer: object | null } = {
     lr: 0.1,
     samples: 1,
@@ -198,6 +198,62 @@ test("the settings are kept in the folder of the log; a class of one's own keeps
   const { model, seed } = parse(readFileSync(path, "utf8")) as { model: object; seed: number };
   assert.deepEqual([model, seed, kept.length], [{ lr: 0.5, samples: 1, optimizer: null }, 3, 1]);
   assert.throws(() => new SaveConfigCallback("", { saveToLogDir: false }), { code: "ERR_MISCONFIGURATION" });
+});
+
+test("settings of several files are kept in several files", async () => {
+  const own = (name: string, text: string): string => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const args = ["fit", "--model", own("net.yaml", "lr: 0.25\n"), "--config", own("all.yaml", "data: digits.yaml\n")];
+  own("digits.yaml", "batchSize: 3\n");
+  const options = { trainerDefaults: { ...QUIET, enableCheckpointing: false } };
+  const cli = new LightningCLI(Net, Data, { ...options, args, saveConfigKwargs: { multifile: true } });
+  await cli.run();
+  const kept = (name: string): unknown => parse(readFileSync(join(cli.trainer.logger?.logDir ?? "", name), "utf8"));
+  const { model, data } = kept("config.yaml") as { model: unknown; data: unknown };
+  assert.deepEqual([model, data], ["net.yaml", "digits.yaml"]);
+  assert.deepEqual(kept("net.yaml"), { lr: 0.25, samples: 1, optimizer: null });
+  assert.deepEqual(kept("digits.yaml"), { batchSize: 3, batches: 3 });
+  const config = join(cli.trainer.logger?.logDir ?? "", "config.yaml");
+  const again = new LightningCLI(Net, Data, { ...options, args: ["--config", config, "fit"] });
+  await again.run();
+  assert.deepEqual([again.model.hparams["lr"], again.datamodule?.hparams["batchSize"]], [0.25, 3]);
+  assert.throws(() => new SaveConfigCallback("", { multifile: { model: "a/b" } }), { code: "ERR_ARGUMENT" });
+});
+
+test("subclass mode: a class of another file, with arguments of its own, that extends the one that is given", async () => {
+  const path = join(folder, "deep.mjs");
+  const lightning = JSON.stringify(import.meta.resolve("@nbit/lightning"));
+  const net = JSON.stringify(import.meta.url);
+  writeFileSync(
+    path,
+    `import { LightningModule } from ${lightning};
+import { Net } from ${net};
+export class Deep extends Net { static hparams = { ...Net.hparams, depth: 1 }; constructor(hparams = Deep.hparams) { super(hparams); this.saveHyperparameters(hparams); } }
+export class Other extends LightningModule {}
+`,
+  );
+  const options = {
+    trainerDefaults: { ...QUIET, logger: false, enableCheckpointing: false },
+    run: false,
+    subclassModeModel: true,
+  };
+  const instantiated = async (...args: string[]): Promise<LightningCLI> => {
+    const cli = new LightningCLI(Net, Data, { ...options, args });
+    await cli.instantiate();
+    return cli;
+  };
+  const cli = await instantiated("--model", `${path}#Deep`, "--model.depth", "3", "--model.lr=1");
+  assert.deepEqual([cli.model.constructor.name, cli.model.hparams["depth"], cli.model.hparams["lr"]], ["Deep", 3, 1]);
+  const { model } = cli.config as { model: { classPath: string; initArgs: object } };
+  assert.deepEqual(model, { classPath: `${path}#Deep`, initArgs: { lr: 1, samples: 1, optimizer: null, depth: 3 } });
+  await assert.rejects(instantiated("--model", `${path}#Other`), { code: "ERR_CLASS", message: /that extends Net/ });
+  await assert.rejects(instantiated(), { code: "ERR_CLASS", message: /Received: none/ });
+  const any = new LightningCLI(null, Data, { ...options, subclassModeModel: false, args: ["--model", `${path}#Deep`] });
+  await any.instantiate();
+  assert.equal(any.model.constructor.name, "Deep");
 });
 
 test("a wrong call is thrown where arguments are given, and one line where they are the process's", async () => {

@@ -10,7 +10,8 @@ import {
   type TrainerOptions,
 } from "@nbit/lightning";
 import { ArgumentError, atMost, checkOptions, kinds, type optim, type OptionNames } from "@nbit/torch";
-import { readArguments } from "../arguments/read.js";
+import { commandFirst, readArguments } from "../arguments/read.js";
+import type { AnyClass } from "../classes/kinds.js";
 import { makeCallback, type SchedulerParts } from "../classes/instantiate.js";
 import { lastOf, type Call, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
@@ -53,6 +54,10 @@ export interface LightningCLIOptions {
   readonly parserClass?: new (options: ParserOptions) => LightningArgumentParser;
   /** Arguments, instead of the process's. */
   readonly args?: readonly string[] | null;
+  /** `--model` names a class that extends the one that is given: `--model ./net.ts#Deep --model.depth 3`. Default false. */
+  readonly subclassModeModel?: boolean;
+  /** The same of the data. */
+  readonly subclassModeData?: boolean;
   /** False: there is no subcommand, and {@link LightningCLI.instantiate} makes everything. Default true. */
   readonly run?: boolean;
   /** Take `--optimizer` and `--lrScheduler`. Default true. */
@@ -67,6 +72,8 @@ const NAMES: OptionNames<LightningCLIOptions> = {
   parserKwargs: kinds.record,
   parserClass: kinds.callable as kinds.Kind<unknown>,
   args: kinds.orNull(kinds.listOf(kinds.text)),
+  subclassModeModel: kinds.flag,
+  subclassModeData: kinds.flag,
   run: kinds.flag,
   autoConfigureOptimizers: kinds.flag,
 };
@@ -169,7 +176,7 @@ export class LightningCLI {
   async run(): Promise<number> {
     atMost("LightningCLI.run", arguments, 0);
     return this.#guarded(async (args) => {
-      const [name = "--help", ...rest] = args;
+      const [name = "--help", ...rest] = commandFirst(args);
       if (["--help", "-h", "help"].includes(name)) {
         console.log(
           overview(Object.keys(SUBCOMMANDS).map((each) => this.#row(each as Subcommand))).replace(
@@ -256,6 +263,7 @@ export class LightningCLI {
         exports: new Map(),
         model: program.model,
         data: program.data,
+        bases: this.#bases(),
         trainer: trainerDefaults,
         ...(trainerClass === undefined ? {} : { trainerClass }),
         configure: (module, optimizer, lrScheduler) => this.configureOptimizers(module, optimizer, lrScheduler),
@@ -270,7 +278,7 @@ export class LightningCLI {
             : [
                 new keep(
                   () => configText(config(), configHeader(args, programName())),
-                  this.#options.saveConfigKwargs ?? {},
+                  saveOptions(this.#options.saveConfigKwargs ?? {}, settings),
                 ),
               ]),
         ],
@@ -283,6 +291,14 @@ export class LightningCLI {
     }
     await this.afterInstantiateClasses();
     return this.#prepared;
+  }
+
+  #bases(): { readonly model?: AnyClass; readonly data?: AnyClass } {
+    const { subclassModeModel = false, subclassModeData = false } = this.#options;
+    return {
+      ...(subclassModeModel && this.#modelClass !== null ? { model: this.#modelClass as AnyClass } : {}),
+      ...(subclassModeData && this.#datamoduleClass !== null ? { data: this.#datamoduleClass as AnyClass } : {}),
+    };
   }
 
   #settings(call: Call): Settings {
@@ -338,6 +354,12 @@ export class LightningCLI {
       run: () => Promise.resolve(0),
     };
   }
+}
+
+/** Sections that stood in files of their own go into such files again, where that is wanted. */
+function saveOptions(options: SaveConfigOptions, { files }: Settings): SaveConfigOptions {
+  if (options.multifile !== true) return options;
+  return { ...options, multifile: Object.fromEntries([...files].map(([section, file]) => [section, basename(file)])) };
 }
 
 const isSubcommand = (name: string): name is Subcommand => Object.hasOwn(SUBCOMMANDS, name);

@@ -12,6 +12,7 @@ import {
 import { clusterEnvironment } from "@nbit/torch/distributed";
 import { makeCallback, makeLogger, recipeOf, type Recipe } from "../classes/instantiate.js";
 import { make, type Made } from "../classes/make.js";
+import type { AnyClass } from "../classes/kinds.js";
 import type { Exports } from "../classes/resolve.js";
 import { findCheckpoint, headOf, NO_HEAD } from "../run/checkpoints.js";
 import { seedOf, textOf } from "../run/settings.js";
@@ -26,6 +27,8 @@ export interface Sources {
   readonly exports: Exports;
   readonly model: unknown;
   readonly data: unknown;
+  /** What classes that settings choose must extend. */
+  readonly bases?: Readonly<Partial<Record<"model" | "data", AnyClass>>>;
   readonly trainer: TrainerOptions;
   readonly trainerClass?: new (options: TrainerOptions) => Trainer;
   readonly configure?: Configure;
@@ -144,13 +147,16 @@ async function recipesOf(
 }
 
 function part<T extends object>(
-  { command, file, exports, ...sources }: Sources,
+  { command, file, exports, bases = {}, ...sources }: Sources,
   { parts }: Settings,
   kind: Extract<PartName, "model" | "data">,
   saved: Readonly<Record<string, unknown>>,
   isWhole: (value: unknown) => value is T,
 ): Promise<Made<T>> {
-  return make({ command, file, kind, part: parts[kind], exported: sources[kind], exports, saved }, isWhole);
+  return make(
+    { command, file, kind, part: parts[kind], exported: sources[kind], exports, base: bases[kind] ?? null, saved },
+    isWhole,
+  );
 }
 
 const isModule = (value: unknown): value is LightningModule => value instanceof LightningModule;

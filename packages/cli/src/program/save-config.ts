@@ -1,6 +1,6 @@
 /** The settings of a run, kept with what it leaves. */
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   Callback,
   MisconfigurationError,
@@ -8,6 +8,7 @@ import {
   type TrainerFn,
   type TrainerView,
 } from "@nbit/lightning";
+import { splitConfig } from "../settings/split.js";
 import { atMost, checkOptions, kinds, type OptionNames, writeText } from "@nbit/torch";
 
 export interface SaveConfigOptions {
@@ -15,12 +16,23 @@ export interface SaveConfigOptions {
   readonly configFilename?: string;
   /** Replace a file of that name with other settings. Default false: this one gets a number, `config-1.yaml`. */
   readonly overwrite?: boolean;
+  /**
+   * Sections that stood in files of their own (`--model model.yaml`) are kept in files of those names again, and
+   * `configFilename` names them. LightningCLI says which; a map says it oneself: `{ model: "model.yaml" }`. Default
+   * false: one file has it all.
+   */
+  readonly multifile?: boolean | Readonly<Record<string, string>>;
   /** False: {@link SaveConfigCallback.saveConfig} of a class of your own saves it elsewhere. Default true. */
   readonly saveToLogDir?: boolean;
 }
+const FILES = kinds.such<Readonly<Record<string, string>>>(
+  "names of files by section",
+  (v) => kinds.record.accepts(v) && Object.values(v as object).every((name) => /^[^/\\]+$/.test(String(name))),
+);
 const NAMES: OptionNames<SaveConfigOptions> = {
   configFilename: kinds.filled,
   overwrite: kinds.flag,
+  multifile: kinds.either(kinds.flag, FILES),
   saveToLogDir: kinds.flag,
 };
 
@@ -37,6 +49,7 @@ const NAMES: OptionNames<SaveConfigOptions> = {
 export class SaveConfigCallback extends Callback {
   readonly configFilename: string;
   readonly overwrite: boolean;
+  readonly multifile: boolean | Readonly<Record<string, string>>;
   readonly saveToLogDir: boolean;
   readonly #config: string | (() => string);
   /** Where it was written; null: not yet. */
@@ -52,6 +65,7 @@ export class SaveConfigCallback extends Callback {
     this.#config = config;
     this.configFilename = options.configFilename ?? "config.yaml";
     this.overwrite = options.overwrite ?? false;
+    this.multifile = options.multifile ?? false;
     this.saveToLogDir = options.saveToLogDir ?? true;
     const own = this.saveConfig !== SaveConfigCallback.prototype.saveConfig;
     if (!this.saveToLogDir && !own)
@@ -71,11 +85,15 @@ export class SaveConfigCallback extends Callback {
     if (this.#saved || stage !== "fit" || trainer.fastDevRun !== false || !trainer.isGlobalZero) return;
     const folder = trainer.logger?.logDir ?? null;
     if (this.saveToLogDir && folder !== null) {
-      const { config } = this;
       mkdirSync(folder, { recursive: true });
-      const path = this.#place(folder, config);
-      writeText("SaveConfigCallback", path, config);
-      this.savedPath = path;
+      const write = (name: string, text: string): string => {
+        const path = this.#place(folder, text, name);
+        writeText("SaveConfigCallback", path, text);
+        return path;
+      };
+      const files = typeof this.multifile === "object" ? this.multifile : {};
+      const main = splitConfig(this.config, files, (name, text) => basename(write(name, text)));
+      this.savedPath = write(this.configFilename, main);
     }
     this.saveConfig(trainer, module, stage);
     this.#saved = true;
@@ -85,10 +103,10 @@ export class SaveConfigCallback extends Callback {
   saveConfig(_trainer: TrainerView, _module: LightningModule, _stage: TrainerFn): void {}
 
   /** An earlier run's settings keep their file. */
-  #place(folder: string, config: string): string {
-    const [, stem = this.configFilename, end = ""] = /^(.*?)(\.[^.]*)?$/.exec(this.configFilename) ?? [];
+  #place(folder: string, config: string, name: string): string {
+    const [, stem = name, end = ""] = /^(.*?)(\.[^.]*)?$/.exec(name) ?? [];
     for (let n = 0; ; n++) {
-      const path = join(folder, n === 0 ? this.configFilename : `${stem}-${n}${end}`);
+      const path = join(folder, n === 0 ? name : `${stem}-${n}${end}`);
       if (this.overwrite || !existsSync(path) || sameSettings(readFileSync(path, "utf8"), config)) return path;
     }
   }

@@ -3,8 +3,8 @@ import { lastOf, type Call, type FlagValue } from "../command.js";
 import { CommandError } from "../errors.js";
 import { readEnvironment } from "../settings/environment.js";
 import type { Given } from "../settings/given.js";
-import { settle, type Settings } from "../settings/settle.js";
-import { readConfig } from "../settings/yaml.js";
+import { PARTS, settle, type Settings } from "../settings/settle.js";
+import { isConfigFile, readConfig } from "../settings/yaml.js";
 
 /** Settings that are a command's own; every command takes a file that another has saved. */
 const OWN = ["file", "seed", "ckptPath", "run", "output", "initialWeights"];
@@ -22,7 +22,14 @@ export function settingsOf(
 ): Settings {
   const { command, flags, words } = call;
   const prefix = lastOf(flags).get("env-prefix") ?? envPrefix;
-  const config = (file: unknown): Given[] => readConfig(command.name, String(file), sections);
+  const files = new Map<string, string>();
+  const onFile = (section: string, file: string): void => void files.set(section, file);
+  const config = (file: unknown): Given[] => readConfig(command.name, String(file), { sections, onFile });
+  const ofSection = (section: string, file: string): Given[] => {
+    onFile(section, file);
+    return readConfig(command.name, file, { sections, section });
+  };
+  const open = ["trainer", ...PARTS, ...sections];
   const given: Given[] = [
     ...defaults,
     ...readEnvironment(command.name, String(prefix), env).flatMap((each) =>
@@ -31,11 +38,12 @@ export function settingsOf(
   ];
   for (const { name, value } of flags) {
     if (name === "config") given.push(...config(value));
+    else if (open.includes(name) && isConfigFile(value)) given.push(...ofSection(name, value));
     else if (!NOT_SETTINGS.has(name)) given.push(flagGiven(name, value));
   }
   const [file] = words;
   if (file !== undefined) given.push({ path: ["file"], value: file, isText: true, from: "FILE" });
-  return settle(command.name, given, [...OWN, ...own], sections);
+  return { ...settle(command.name, given, [...OWN, ...own], sections), files };
 }
 
 /** What a command line of a program has beside that of `nbit`. */

@@ -29,6 +29,8 @@ export interface Settings {
   readonly parts: Readonly<Record<PartName, Part>>;
   /** Of a command line that has sections of its own. */
   readonly sections: ReadonlyMap<string, Part>;
+  /** Sections that stood in files of their own, by name. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 const NOTHING: Part = { choice: null, args: [] };
@@ -72,6 +74,7 @@ class Settler {
       loggers: this.#lists.logger,
       parts: this.#parts,
       sections: this.#sections,
+      files: new Map(),
     };
   }
 

@@ -1,5 +1,6 @@
 /** Settings of a YAML file, each with its line and column. The `yaml` package reads it, by YAML 1.2. */
 import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { isMap, isScalar, isSeq, LineCounter, parse, parseDocument, type Node, type Pair } from "yaml";
 import { quoted } from "@nbit/torch/messages";
 import { isError } from "@nbit/torch/realm";
@@ -9,11 +10,39 @@ import type { ClassChoice, Given } from "./given.js";
 /** Below these, names are a program's own, however deep; elsewhere a map is one value. */
 const OPEN = new Set(["trainer", "model", "data", "optimizer", "lrScheduler"]);
 
+/** Commands whose settings a file may have under their names. */
+const COMMANDS = ["fit", "validate", "test", "predict", "tune", "explain"];
+/** What looks at a fit goes by its settings. */
+const ALSO: Readonly<Record<string, readonly string[]>> = { tune: ["fit", "tune"], explain: ["fit", "explain"] };
+
+export interface ConfigPlace {
+  /** Names of a program's own sections. */
+  readonly sections?: readonly string[];
+  /** The section that the whole file is: `--model model.yaml`. */
+  readonly section?: string;
+  /** Told of each section that a file of its own has. */
+  readonly onFile?: (section: string, file: string) => void;
+}
+
+export const isConfigFile = (value: unknown): value is string => typeof value === "string" && /\.ya?ml$/i.test(value);
+
 /**
+ * Settings of a file, those of this very command (`fit: …`) behind the others; of a section that names a file
+ * (`model: model.yaml`, beside the first) what that one has.
+ *
  * @throws {CommandError} `ERR_CONFIG_FILE`: there is none, or it is no YAML: `nbit fit: expected run.yaml to be YAML.
  * Received: run.yaml:3:5: Map keys must be unique.`
  */
-export function readConfig(command: string, file: string, sections: readonly string[] = []): Given[] {
+export function readConfig(command: string, file: string, place: ConfigPlace = {}): Given[] {
+  return readFile(command, file, place, []);
+}
+
+function readFile(
+  command: string,
+  file: string,
+  { sections = [], section, onFile }: ConfigPlace,
+  outer: readonly string[],
+): Given[] {
   const open = new Set([...OPEN, ...sections]);
   const lines = new LineCounter();
   const document = parseDocument(text(command, file), { lineCounter: lines, prettyErrors: false, merge: true });
@@ -31,7 +60,16 @@ export function readConfig(command: string, file: string, sections: readonly str
   const settings: Given[] = [];
   const visit = (node: unknown, path: readonly string[], offset: number): void => {
     const from = `${path.join(".")} of ${at(offset)}`;
-    const inner = isMap(node) && (path.length === 0 || open.has(path[0] ?? "")) ? node : null;
+    const [first = ""] = path;
+    if (path.length === 1 && open.has(first) && isScalar(node) && isConfigFile(node.value)) {
+      const inside = resolve(dirname(file), node.value);
+      if (inside === resolve(file) || outer.includes(inside))
+        throw wrong(at(offset), `${node.value}, which names itself`);
+      onFile?.(first, inside);
+      settings.push(...readFile(command, inside, { sections, section: first }, [...outer, resolve(file)]));
+      return;
+    }
+    const inner = isMap(node) && (path.length === 0 || open.has(first)) ? node : null;
     if (inner === null) {
       settings.push({ path, value: plain(node, document), isText: false, from });
       return;
@@ -52,9 +90,25 @@ export function readConfig(command: string, file: string, sections: readonly str
       visit(value, chosen === undefined ? [...path, name] : path, offsetOf(key));
     }
   };
+  if (section !== undefined) {
+    visit(root, [section], 0);
+    return settings;
+  }
+  const ofCommands = root.items.filter(({ key }) => isOfCommand(nameOf(key), sections));
+  root.items = root.items.filter((pair) => !ofCommands.includes(pair));
   visit(root, [], 0);
+  for (const name of ALSO[command] ?? [command])
+    for (const { key, value } of ofCommands) {
+      if (nameOf(key) !== name) continue;
+      if (isMap(value)) visit(value, [], offsetOf(key));
+      else if (!(isScalar(value) && value.value === null))
+        throw wrong(at(offsetOf(key)), `${name}, which is no map of names such as trainer and model`);
+    }
   return settings.filter(({ path }) => path.length > 0);
 }
+
+const isOfCommand = (name: string | null, sections: readonly string[]): boolean =>
+  name !== null && COMMANDS.includes(name) && !sections.includes(name);
 
 const nameOf = (key: unknown): string | null => (isScalar(key) && typeof key.value === "string" ? key.value : null);
 const offsetOf = (node: unknown): number =>
