@@ -1,6 +1,18 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFile } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { basename, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import ts from "typescript";
 
 /** A TypeScript block of a guide, and what the guide says that it prints. */
@@ -16,7 +28,38 @@ export interface Block {
   readonly needs: "gpu" | "xla" | "tpu" | null;
 }
 
-const root = fileURLToPath(new URL("../../..", import.meta.url));
+export const root = fileURLToPath(new URL("../../..", import.meta.url));
+
+/** Packages with code: those of binaries alone have none to show. */
+const packages = readdirSync(join(root, "packages")).filter((name) => existsSync(join(root, "packages", name, "src")));
+/** Every document whose programs are run. */
+export const guides = [
+  "README.md",
+  "docs/getting-started.md",
+  "docs/recipes.md",
+  "docs/callbacks.md",
+  "docs/checkpoints.md",
+  "docs/cli.md",
+  "docs/compatibility.md",
+  "docs/memory-model.md",
+  "docs/recorded-steps.md",
+  "docs/profiling.md",
+  "docs/precision-guide.md",
+  "docs/low-bit.md",
+  "docs/low-bit-optimizers.md",
+  "docs/low-bit-gpu.md",
+  "docs/gpu.md",
+  "docs/data.md",
+  "docs/files.md",
+  "docs/logging.md",
+  "docs/run-log.md",
+  "docs/xla.md",
+  "docs/launching.md",
+  "docs/distributed-data-and-metrics.md",
+  "docs/fsdp.md",
+  "docs/tpu.md",
+  ...packages.map((name) => `packages/${name}/README.md`),
+];
 
 export function blocksOf(path: string): Block[] {
   const text = readFileSync(path, "utf8");
@@ -66,4 +109,16 @@ export function compile(blocks: readonly Block[], name = "docs-blocks"): { progr
     return at + ts.flattenDiagnosticMessageText(diagnostic.messageText, "\n");
   });
   return { programs: sources.map((path) => path.replace(/\.mts$/, ".mjs")), errors };
+}
+
+/** What a program prints, in an empty folder that is like a project's: what it writes by relative paths goes with it. */
+export async function execute(program: string): Promise<string> {
+  const cwd = mkdtempSync(join(tmpdir(), "nbit-docs-"));
+  symlinkSync(join(root, "node_modules"), join(cwd, "node_modules"));
+  try {
+    const env = { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" };
+    return (await promisify(execFile)(process.execPath, [program], { cwd, env })).stdout;
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
 }

@@ -26,6 +26,7 @@ const KINDS: readonly Kind[] = [
   { pattern: /^addon-/, what: "a compiled addon; each installed package has its own copy", rebuilt: true },
   { pattern: /^xla-host-/, what: "a compiled addon that loads plugins", rebuilt: true },
   { pattern: /^objects$/, what: "object files, which make compiling again faster", rebuilt: true },
+  { pattern: /^kernels$/, what: "machine code of kernels, made for the GPU at their first use", rebuilt: true },
   { pattern: /^downloads$/, what: "downloads, whole and unfinished", rebuilt: true },
   { pattern: /^xla-programs$/, what: "programs that were compiled for devices of XLA's", rebuilt: true },
 ];
