@@ -231,6 +231,9 @@ export interface NativeAddon {
   dropHandedOver(group: number): number;
   /** From now on this thread draws from a default generator of its own, whatever others do, and its operators run on it alone. */
   drawAlone(): void;
+  // photographs read as tensors
+  /** Decodes a JPEG file of three channels, by its path or its bytes, on a thread of libuv's, by the libvips that sharp has loaded. `done` gets a handle of uint8, [3, H, W], in memory pixel by pixel, or 0 for what sharp itself is to read. → whether it was begun: not where libvips is not loaded. */
+  decodePicture(source: string | Uint8Array, done: (handle: number) => void): boolean;
   // traces of operators
   /** (check the values too? list arguments that are no tensors too?). */
   traceStart(checkValues?: boolean, everyArgument?: boolean): void;

@@ -13,6 +13,7 @@
 #include "entries/hooks.h"
 #include "entries/linear.h"
 #include "entries/nodes.h"
+#include "entries/pictures.h"
 #include "entries/policy.h"
 #include "entries/profiler.h"
 #include "entries/program.h"

@@ -6,6 +6,10 @@
 #include "memory/heap.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
 
 namespace nbit {
 
@@ -67,13 +71,31 @@ void finalize(node_api_basic_env, void* data, void* hint) {
   ++e->collected;
 }
 
+/** Memory that this process may use: of the machine, or of its container. */
+double machineBytes() {
+  double bytes = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
+  double limit = 0;
+  if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit) bytes = std::min(bytes, limit);
+  return bytes;
+}
+
+/**
+ * V8 looks through its whole heap for every 64 MB that it hears of, 15 ms and more each time: for tensors, which are
+ * large, too often. It hears of every fourth byte where memory is plenty, so that garbage takes at most a 64th of it.
+ */
+int64_t bytesForOneTold() {
+  static const auto many = static_cast<int64_t>(std::clamp(machineBytes() / 64 / (64 << 20), 1.0, 4.0));
+  return many;
+}
+
 void reportMemory(napi_env env) {
-  // V8 hears of external memory a megabyte at a time: each report may start a collection.
+  // A megabyte at a time: each report may start a collection.
   Environment& e = *js;
-  if (e.guardedKb - e.reportedKb > 1024 || e.reportedKb - e.guardedKb > 1024) {
+  const int64_t told = e.guardedKb / bytesForOneTold();
+  if (told - e.reportedKb > 1024 || e.reportedKb - told > 1024) {
     int64_t now;
-    napi_adjust_external_memory(env, (e.guardedKb - e.reportedKb) * 1024, &now);
-    e.reportedKb = e.guardedKb;
+    napi_adjust_external_memory(env, (told - e.reportedKb) * 1024, &now);
+    e.reportedKb = told;
   }
 }
 }  // namespace

@@ -2,6 +2,7 @@
 import { ArgumentError } from "../errors.js";
 import { defaultCollate, defaultConvert } from "./collate.js";
 import type { Dataset, Source } from "./dataset.js";
+import { Leftovers } from "./leftovers.js";
 
 export interface FetchPlan<T, B> {
   readonly dataset: Source<T>;
@@ -18,6 +19,7 @@ export function isPromise<V>(value: V | Promise<V>): value is Promise<V> {
 
 export class Fetch<T, B> {
   readonly #plan: FetchPlan<T, B>;
+  readonly #leftovers = new Leftovers();
 
   constructor(plan: FetchPlan<T, B>) {
     this.#plan = plan;
@@ -39,10 +41,14 @@ export class Fetch<T, B> {
     }
     const whole = this.#gathered(where);
     if (whole !== undefined) return whole as B | Promise<B>;
+    this.#leftovers.sweep();
     const elements = this.#elementsAt(where);
-    return elements.some(isPromise)
-      ? Promise.all(elements).then((all) => this.collate(all))
-      : this.collate(elements as T[]);
+    if (!elements.some(isPromise)) return this.collate(elements as T[]);
+    return Promise.all(elements).then((all) => {
+      const batch = this.collate(all);
+      this.#leftovers.add(all);
+      return batch;
+    });
   }
 
   /** The whole batch at once, where the dataset can and nobody asked for a collate of their own. */

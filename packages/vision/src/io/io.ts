@@ -15,6 +15,7 @@ import {
   type OptionNames,
   type Tensor,
 } from "@nbit/torch";
+import { decodePicture } from "@nbit/torch/media";
 import { checkImage } from "../transforms/functional/image.js";
 import { optional, VisionError } from "../errors.js";
 
@@ -91,7 +92,10 @@ type DecodeCall = Call<
  */
 export async function decodeImage(...given: DecodeCall): Promise<Tensor> {
   const { input, mode, applyExifOrientation } = readDecode(given);
-  return decode(isTensor(input) ? bytesOf("decodeImage", input) : input, mode, applyExifOrientation, "bytes");
+  const bytes = isTensor(input) ? bytesOf("decodeImage", input) : input;
+  return (
+    (await decodePlain(bytes, mode, applyExifOrientation)) ?? (await decode(bytes, mode, applyExifOrientation, "bytes"))
+  );
 }
 function bytesOf(fn: string, input: Tensor): Uint8Array {
   if (input.dtype !== "uint8" || input.ndim !== 1)
@@ -99,17 +103,11 @@ function bytesOf(fn: string, input: Tensor): Uint8Array {
   return new Uint8Array(input.toBytes());
 }
 
-/** Whether a JPEG file is of red, green and blue as it is, or of their luminance and chroma: nothing is to be converted. */
-function isPlainJpeg(bytes: Uint8Array): boolean {
-  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) return false;
-  // Segments: a marker, and a length that counts itself.
-  for (let at = 2; at + 9 < bytes.length && bytes[at] === 0xff;) {
-    const marker = bytes[at + 1] as number;
-    if (marker === 0xee) return false; // Adobe's, which may say CMYK
-    if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) return bytes[at + 9] === 3;
-    at += 2 + ((bytes[at + 2] as number) << 8) + (bytes[at + 3] as number);
-  }
-  return false;
+/** Photographs as they are take a way of their own to the same bits: see {@link decodePicture}. */
+async function decodePlain(source: Uint8Array | string, mode: ImageReadMode, turn: boolean): Promise<Tensor | null> {
+  if (turn || (mode !== "RGB" && mode !== "UNCHANGED")) return null;
+  await sharp();
+  return decodePicture(source);
 }
 
 async function decode(bytes: Uint8Array, mode: ImageReadMode, turn: boolean, what: string): Promise<Tensor> {
@@ -117,17 +115,14 @@ async function decode(bytes: Uint8Array, mode: ImageReadMode, turn: boolean, wha
   try {
     // Colour profiles are left alone, as PIL leaves them.
     const image = make(bytes, { failOn: "error", sequentialRead: true, ignoreIcc: true });
-    const plain = !turn && (mode === "RGB" || mode === "UNCHANGED") && isPlainJpeg(bytes);
-    let unchanged: ImageReadMode = plain ? "RGB" : mode;
-    if (unchanged === "UNCHANGED") {
+    let unchanged = mode;
+    if (mode === "UNCHANGED") {
       const { channels, space, hasAlpha } = await image.metadata();
       const grey = space === "b-w" || space === "grey16";
       unchanged = grey || channels < 3 ? (hasAlpha ? "GRAY_ALPHA" : "GRAY") : hasAlpha ? "RGB_ALPHA" : "RGB";
     }
-    const pixels = plain ? image : CHANNELS[unchanged](turn ? image.rotate() : image);
-    const { data, info } = await (plain ? pixels.raw() : pixels.raw({ depth: "uchar" })).toBuffer({
-      resolveWithObject: true,
-    });
+    const pixels = CHANNELS[unchanged](turn ? image.rotate() : image).raw({ depth: "uchar" });
+    const { data, info } = await pixels.toBuffer({ resolveWithObject: true });
     return scope(() => {
       const wanted = CHANNEL_COUNT[unchanged];
       const rows = tensor(new Uint8Array(data.buffer, data.byteOffset, data.length));
@@ -160,6 +155,8 @@ export async function readImage(
   >
 ): Promise<Tensor> {
   const { path, mode, applyExifOrientation } = readRead(given);
+  const plain = await decodePlain(path, mode, applyExifOrientation);
+  if (plain !== null) return plain;
   let bytes: Uint8Array;
   try {
     bytes = await readBytes(path);
