@@ -3,8 +3,10 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { FULL, SetupError, packageDiskFull } from "../packages/native/lib/errors.mjs";
+import { canMake } from "../packages/native/lib/places.mjs";
 import { inPath, run } from "../packages/native/lib/run.mjs";
 import { root, workspaces } from "./workspace.mjs";
 
@@ -45,9 +47,11 @@ export async function installDependencies(progress) {
 }
 
 function npm(command) {
-  return run("npm", [command, "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"], {
-    cwd: root,
-  });
+  const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"];
+  // Without a cache that it can write to, npm installs nothing: a home that is read-only, as in containers.
+  const cache = process.env["npm_config_cache"] ?? join(homedir(), ".npm");
+  if (!canMake(cache)) options.push(`--cache=${join(root, "build", "npm-cache")}`);
+  return run("npm", [command, ...options], { cwd: root });
 }
 
 /** What must be there in any case: a folder that somebody has removed is noticed. */

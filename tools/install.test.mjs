@@ -24,11 +24,11 @@ function clone(t) {
   const npm = (script) => {
     writeFileSync(
       at("bin", "npm"),
-      `#!/bin/sh\necho "$1" >> ${at("calls")}\nmkdir -p node_modules/needed node_modules/native\n${script}\n`,
+      `#!/bin/sh\necho "$1" >> ${at("calls")}\necho "$@" > ${at("last-call")}\nmkdir -p node_modules/needed node_modules/native\n${script}\n`,
     );
     chmodSync(at("bin", "npm"), 0o755);
   };
-  const install = () =>
+  const install = (env = {}) =>
     execFileSync(
       process.execPath,
       [
@@ -42,7 +42,11 @@ function clone(t) {
       ],
       {
         encoding: "utf8",
-        env: { ...process.env, PATH: [at("bin"), dirname(process.execPath), process.env["PATH"]].join(delimiter) },
+        env: {
+          ...process.env,
+          ...env,
+          PATH: [at("bin"), dirname(process.execPath), process.env["PATH"]].join(delimiter),
+        },
       },
     ).trim();
   return { at, npm, install, calls: () => readFileSync(at("calls"), "utf8").trim().split("\n") };
@@ -83,4 +87,16 @@ test("a failing npm is quoted, and the next run starts afresh", (t) => {
   box.npm("echo 'npm error code EBADENGINE' >&2; exit 1");
   assert.match(box.install(), /^NBIT_NPM_FAILED:/);
   assert.deepEqual(box.calls(), ["ci", "ci"]);
+});
+
+test("npm gets a cache in the clone where it cannot write to its own", (t) => {
+  const box = clone(t);
+  box.npm("true");
+  const called = (cache) => {
+    rmSync(box.at("node_modules"), { recursive: true, force: true });
+    assert.equal(box.install({ npm_config_cache: cache }), "installed");
+    return readFileSync(box.at("last-call"), "utf8");
+  };
+  assert.doesNotMatch(called(box.at("cache")), /--cache/);
+  assert.ok(called(box.at("bin", "npm", "cache")).includes(`--cache=${box.at("build", "npm-cache")}`)); // in a file
 });

@@ -1,5 +1,5 @@
 /** Where things are kept, and what is supported. */
-import { existsSync, mkdirSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdirSync, statSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,8 +12,9 @@ export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..")
 export const installedAddon = join(packageFolder, "build", "nbit.node");
 export const installedRecord = join(packageFolder, "build", "addon.json");
 
+const clone = join(packageFolder, "..", "..");
 /** Whether this copy of the package lies in the repository. */
-export const IN_A_CLONE = existsSync(join(packageFolder, "..", "..", "tools", "setup.mjs"));
+export const IN_A_CLONE = existsSync(join(clone, "tools", "setup.mjs"));
 /** Set-up as a user calls it; in a clone this works before the command `nbit` is linked. */
 export const SETUP_COMMAND = IN_A_CLONE ? "npm run build" : "npx nbit setup";
 
@@ -27,11 +28,28 @@ export function torchSpec() {
   return process.env["NBIT_TORCH_SPEC"]?.trim() || PINNED_SPEC;
 }
 
-/** Where libtorch and what is built are kept: `NBIT_HOME`, else `nbit` in `XDG_CACHE_HOME` or `~/.cache`. */
+/**
+ * Where libtorch and what is built are kept: `NBIT_HOME`, else `nbit` in `XDG_CACHE_HOME` or `~/.cache`; in a clone whose
+ * user has no home to write to, `build/cache` of the clone.
+ */
 export function cacheFolder() {
   const own = process.env["NBIT_HOME"];
   if (own) return resolve(own);
-  return join(process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "nbit");
+  const shared = process.env["XDG_CACHE_HOME"];
+  if (shared) return join(shared, "nbit");
+  const usual = join(homedir(), ".cache", "nbit");
+  return !IN_A_CLONE || existsSync(usual) || canMake(usual) ? usual : join(clone, "build", "cache");
+}
+
+/** Whether a folder is there to write to, or can be made, as far as permissions tell. */
+export function canMake(path) {
+  if (!existsSync(path)) return dirname(path) !== path && canMake(dirname(path));
+  try {
+    accessSync(path, constants.W_OK);
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 /** Makes a folder of the cache, or explains why it cannot. */
