@@ -42,8 +42,8 @@ OLD(oldPow, "pow", FIRST);
 double ownPow(double base, double exponent) HIDDEN("pow");
 double ownPow(double base, double exponent) { return oldPow(base, exponent); }
 
-// glibc 2.34: moved into libc from libraries of their own, where the old versions are. Which library calls these matters
-// to some, and it stays the same.
+// glibc 2.34: moved into libc from libraries of their own, where the old versions are. Which library calls these
+// matters to some, and it stays the same.
 void* oldDlopen(const char*, int);
 OLD(oldDlopen, "dlopen", FIRST);
 void* ownDlopen(const char* path, int flags) HIDDEN("dlopen");
@@ -116,13 +116,14 @@ void ownThrowLength() { oldThrowLength(); }
 
 // GLIBCXX_3.4.29: std::future waits by the steady clock. False where the time has passed.
 bool ownFutexWait(void*, unsigned* word, unsigned value, bool limited, std::chrono::seconds, std::chrono::nanoseconds)
-    HIDDEN("_ZNSt28__atomic_futex_unsigned_base26_M_futex_wait_until_steadyEPjjbNSt6chrono8durationIlSt5ratioILl1ELl1E"
-           "EEENS2_IlS3_ILl1ELl1000000000EEEE");
+    HIDDEN(
+        "_ZNSt28__atomic_futex_unsigned_base26_M_futex_wait_until_steadyEPjjbNSt6chrono8durationIlSt5ratioILl1ELl1E"
+        "EEENS2_IlS3_ILl1ELl1000000000EEEE");
 bool ownFutexWait(void*, unsigned* word, unsigned value, bool limited, std::chrono::seconds seconds,
                   std::chrono::nanoseconds rest) {
   const timespec until = {seconds.count(), static_cast<long>(rest.count())};
-  const long status = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, limited ? &until : nullptr, nullptr,
-                              FUTEX_BITSET_MATCH_ANY);
+  const long status =
+      syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, limited ? &until : nullptr, nullptr, FUTEX_BITSET_MATCH_ANY);
   return !(status == -1 && errno == ETIMEDOUT);
 }
 

@@ -1,5 +1,6 @@
 // The few functions of libvips that decoding needs, of the copy that sharp has loaded. libvips has no stable C++
-// interface and its headers are not there; its C functions have been the same since 8.8, and no structure is looked into.
+// interface and its headers are not there; its C functions have been the same since 8.8, and no structure is looked
+// into.
 #pragma once
 #include <cstddef>
 
