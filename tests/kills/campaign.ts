@@ -3,15 +3,15 @@
  * out in the end with a fit that nobody disturbed, bit for bit: weights, optimizer, schedule, random numbers, metrics,
  * every row of metrics.csv and run.jsonl, the checkpoints that are left.
  *
- *     npm run fuzz:kills -- --kills 500 --seed 1
+ *     npm run fuzz:kills -- --kills 500 --seed 1 --how shards
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual, parseArgs } from "node:util";
-import type { Task } from "./program.js";
+import type { How, Task } from "./program.js";
 import { random } from "../helpers/plan-random.js";
 
 const PROGRAM = fileURLToPath(new URL("./program.js", import.meta.url));
@@ -25,7 +25,8 @@ const EXITS: Readonly<Record<Signal, number | null>> = {
   SIGHUP: 129,
   SIGUSR1: 138,
 };
-const SAVED = ["saved at once", "saved by a thread"];
+const HOW: readonly How[] = ["file", "thread", "shards", "lightning"];
+const MANIFEST = "manifest.json";
 /** In a row, before a fit may come to its end. */
 const MOST_KILLS = 9;
 
@@ -114,7 +115,8 @@ function traces(folder: string, result: object, resumedFrom: ReadonlySet<string>
   // Checkpoints of an interrupt, and those that a run went on from, are kept on purpose.
   const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" }).filter(
     (name) =>
-      statSync(join(checkpoints, name)).isFile() &&
+      isWhole(join(checkpoints, name)) &&
+      !dirname(name).endsWith(".ckpt") &&
       !name.includes("interrupted") &&
       !(resumedFrom.has(join(checkpoints, name)) && !expected.includes(name)),
   );
@@ -126,16 +128,21 @@ function traces(folder: string, result: object, resumedFrom: ReadonlySet<string>
   };
 }
 
+/** A file, or a folder that has its manifest. */
+function isWhole(path: string): boolean {
+  return statSync(path).isFile() || existsSync(join(path, MANIFEST));
+}
+function timeOf(path: string): bigint {
+  return statSync(statSync(path).isFile() ? path : join(path, MANIFEST), { bigint: true }).mtimeNs;
+}
+
 function newest(folder: string): string | null {
   const checkpoints = join(folder, "checkpoints");
   try {
     const files = readdirSync(checkpoints, { recursive: true, encoding: "utf8" })
-      .filter((name) => name.endsWith(".ckpt"))
-      .map((name) => join(checkpoints, name));
-    return (
-      files.sort((a, b) => Number(statSync(b, { bigint: true }).mtimeNs - statSync(a, { bigint: true }).mtimeNs))[0] ??
-      null
-    );
+      .map((name) => join(checkpoints, name))
+      .filter((path) => path.endsWith(".ckpt") && isWhole(path));
+    return files.sort((a, b) => Number(timeOf(b) - timeOf(a)))[0] ?? null;
   } catch {
     return null;
   }
@@ -162,15 +169,19 @@ function differences(a: Traces, b: Traces): string[] {
   return found;
 }
 
-/** @param say - Told of each fit that came to its end. */
+/**
+ * @param say - Told of each fit that came to its end.
+ * @param only - How checkpoints are written: drawn from these for each fit.
+ */
 export async function campaign(
   kills: number,
   seed: number,
   say: (text: string) => void = () => undefined,
+  only: readonly How[] = HOW,
 ): Promise<Outcome> {
   const root = mkdtempSync(join(tmpdir(), "nbit-kills-"));
   try {
-    return await attack(root, kills, seed, say);
+    return await attack(root, kills, seed, say, only);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }
@@ -185,12 +196,23 @@ async function undisturbed(root: string, precision: (typeof PRECISIONS)[number])
   const folder = join(root, `whole-${precision}`);
   mkdirSync(folder);
   const began = performance.now();
-  const { result, stderr } = await run({ folder, precision, async: false, checkpoint: null, kill: null }, null);
+  const { result, stderr } = await run({ folder, precision, how: "file", checkpoint: null, kill: null }, null);
   if (result === null) throw new Error(`the undisturbed fit failed: ${stderr}`);
   return { ...traces(folder, result, new Set(), []), moments: result.moments, ms: performance.now() - began };
 }
 
-async function attack(root: string, kills: number, seed: number, say: (text: string) => void): Promise<Outcome> {
+/** A signal that comes before the fit listens, or after it has ended, has its default effect. */
+function endedBy(signal: Signal, ended: Ended): boolean {
+  return ended.signal === signal || (EXITS[signal] !== null && ended.status === EXITS[signal]);
+}
+
+async function attack(
+  root: string,
+  kills: number,
+  seed: number,
+  say: (text: string) => void,
+  hows: readonly How[],
+): Promise<Outcome> {
   const references = new Map<unknown, Reference>();
   const bySignal: Record<string, number> = {};
   const failures: string[] = [];
@@ -199,7 +221,7 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
   while (done < kills) {
     const draw = random(seed + fits);
     const precision = PRECISIONS[draw(PRECISIONS.length)] as (typeof PRECISIONS)[number];
-    const async = draw(2) === 0;
+    const how = hows[draw(hows.length)] ?? "file";
     let reference = references.get(precision);
     if (reference === undefined) references.set(precision, (reference = await undisturbed(root, precision)));
     const folder = join(root, `fit-${fits}`);
@@ -208,7 +230,7 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
     const story: string[] = [];
     const fail = (what: string): void =>
       void failures.push(
-        `--seed ${seed + fits} --kills 1, precision ${precision}, ${SAVED[Number(async)]}: ${story.join(", ")}: ${what}`,
+        `--seed ${seed + fits} --kills 1, precision ${precision}, saved as ${how}: ${story.join(", ")}: ${what}`,
       );
     for (let n = 0; ; n++) {
       const checkpoint = newest(folder);
@@ -221,7 +243,7 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
       const delay = draw(Math.ceil(reference.ms / 3));
       const kill = n < MOST_KILLS ? { at: fromOutside ? 0 : at, signal, torn: draw(2) === 0 } : null;
       const ended = await run(
-        { folder, precision, async, checkpoint, kill },
+        { folder, precision, how, checkpoint, kill },
         fromOutside && kill !== null ? delay : null,
       );
       if (ended.result !== null && ended.status === 0) {
@@ -232,15 +254,13 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
       story.push(`${signal} at ${fromOutside ? `${delay} ms` : `moment ${at}${kill?.torn === true ? " (torn)" : ""}`}`);
       bySignal[signal] = (bySignal[signal] ?? 0) + 1;
       done++;
-      // A signal that comes before the fit listens, or after it has ended, has its default effect.
-      const asExpected = ended.signal === signal || (EXITS[signal] !== null && ended.status === EXITS[signal]);
-      if (!asExpected) {
+      if (!endedBy(signal, ended)) {
         fail(`ended with status ${ended.status}, signal ${ended.signal}: ${ended.stderr.slice(-2000)}`);
         break;
       }
     }
     say(
-      `fit ${fits} (seed ${seed + fits}, precision ${precision}, ${SAVED[Number(async)]}): ${story.length} kills: ${story.join(", ")}`,
+      `fit ${fits} (seed ${seed + fits}, precision ${precision}, saved as ${how}): ${story.length} kills: ${story.join(", ")}`,
     );
     rmSync(folder, { recursive: true, force: true });
     fits++;
@@ -250,13 +270,19 @@ async function attack(root: string, kills: number, seed: number, say: (text: str
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { kills: { type: "string", default: "100" }, seed: { type: "string", default: "1" } },
+    options: {
+      kills: { type: "string", default: "100" },
+      seed: { type: "string", default: "1" },
+      how: { type: "string" },
+    },
   });
+  const only = HOW.filter((how) => values.how === undefined || how === values.how);
+  if (only.length === 0) throw new Error(`expected --how to be one of ${HOW.join(", ")}. Received: ${values.how}.`);
   const [kills, seed] = [Number(values.kills), Number(values.seed)];
   if (!Number.isSafeInteger(kills) || kills < 1 || !Number.isSafeInteger(seed) || seed < 0)
     throw new Error(`expected --kills ≥ 1 and --seed ≥ 0, whole numbers. Received: ${values.kills}, ${values.seed}.`);
   const began = performance.now();
-  const outcome = await campaign(kills, seed, (text) => console.log(text));
+  const outcome = await campaign(kills, seed, (text) => console.log(text), only);
   const { failures, ...counts } = outcome;
   for (const failure of failures) console.error(`FAILED ${failure}`);
   console.log(

@@ -15,9 +15,10 @@ import {
   ModelCheckpoint,
   RunLog,
   seedEverything,
+  TorchCheckpointIO,
   Trainer,
 } from "@nbit/lightning";
-import type { PrecisionInput } from "@nbit/lightning";
+import type { CheckpointIO, PrecisionInput } from "@nbit/lightning";
 import {
   crossEntropyLoss,
   DataLoader,
@@ -34,11 +35,20 @@ import {
 } from "@nbit/torch";
 import { digestOf } from "../helpers/digest.js";
 
+/** A file; the same by a thread, while training goes on; a folder of files; a file of Lightning's. */
+export type How = "file" | "thread" | "shards" | "lightning";
+const WRITERS: Readonly<Record<How, () => CheckpointIO>> = {
+  file: () => new TorchCheckpointIO(),
+  thread: () => new AsyncCheckpointIO(),
+  shards: () => new TorchCheckpointIO({ maxShardSize: 1024 }),
+  lightning: () => new TorchCheckpointIO({ format: "lightning" }),
+};
+
 export interface Task {
   readonly folder: string;
   readonly precision: PrecisionInput;
-  /** Checkpoints are written by a thread, while training goes on. */
-  readonly async: boolean;
+  /** How checkpoints are written. */
+  readonly how: How;
   /** The checkpoint to go on from. */
   readonly checkpoint: string | null;
   /**
@@ -80,12 +90,13 @@ for (const name of [
   "mkdirSync",
 ] as const)
   watch(name);
-const writeBytes: (fd: number, data: Uint8Array, offset?: number, length?: number) => number = fs.writeSync;
-const watchedWrite: typeof writeBytes = (fd, data, offset = 0, length = data.length - offset) => {
-  if (!moment(true)) return writeBytes(fd, data, offset, length);
-  const torn = task.kill?.torn === true ? writeBytes(fd, data, offset, Math.floor(length / 2)) : 0;
+type WriteBytes = (fd: number, data: Uint8Array, offset?: number, length?: number, position?: number | null) => number;
+const writeBytes: WriteBytes = fs.writeSync;
+const watchedWrite: WriteBytes = (fd, data, offset = 0, length = data.length - offset, position = null) => {
+  if (!moment(true)) return writeBytes(fd, data, offset, length, position);
+  const torn = task.kill?.torn === true ? writeBytes(fd, data, offset, Math.floor(length / 2), position) : 0;
   process.kill(process.pid, task.kill?.signal ?? "SIGKILL");
-  return torn + writeBytes(fd, data, offset + torn, length - torn);
+  return torn + writeBytes(fd, data, offset + torn, length - torn, position === null ? null : position + torn);
 };
 Reflect.set(fs, "writeSync", watchedWrite);
 syncBuiltinESMExports();
@@ -198,7 +209,7 @@ const trainer = new Trainer({
   enableProgressBar: false,
   enableModelSummary: false,
   defaultRootDir: task.folder,
-  ...(task.async ? { plugins: new AsyncCheckpointIO() } : {}),
+  plugins: WRITERS[task.how](),
   logger: new CSVLogger(task.folder, { name: "log", version: 0, flushLogsEveryNSteps: 3 }),
   callbacks: [
     new Moments(),

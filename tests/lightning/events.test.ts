@@ -4,7 +4,15 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import { test, type TestContext } from "node:test";
-import { LearningRateFinder, ModelCheckpoint, Trainer, type TrainerEvent } from "@nbit/lightning";
+import {
+  AsyncCheckpointIO,
+  LearningRateFinder,
+  ModelCheckpoint,
+  TorchCheckpointIO,
+  Trainer,
+  type CheckpointIO,
+  type TrainerEvent,
+} from "@nbit/lightning";
 import { full, type Tensor } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { QUIET, warningsOf } from "../helpers/training.js";
@@ -58,7 +66,7 @@ test("a fit beside its reader: every event, in order, with its metrics", async (
     "checkpointSaved",
     "epochEnd",
   ];
-  assert.deepEqual(events.filter(({ type }) => type !== "warning").map(brief), [
+  assert.deepEqual(events.filter(({ type }) => type !== "warning" && type !== "longStep").map(brief), [
     "start fit",
     "stageStart sanity_check 0/0",
     ...ofBatches("sanity_check", () => "0/0").slice(0, 2),
@@ -77,6 +85,35 @@ test("a fit beside its reader: every event, in order, with its metrics", async (
   assert.equal(new Set(losses).size, 6);
   const saved = events.flatMap((event) => (event.type === "checkpointSaved" ? [event.path] : []));
   assert.deepEqual(saved, [join(folder, "order", "epoch=0.ckpt"), join(folder, "order", "epoch=1.ckpt")]);
+});
+
+/** What is saved is there when the run ends, and not before. */
+class Slow extends TorchCheckpointIO {
+  readonly #then: (() => void)[] = [];
+  override whenSaved(then: () => void): void {
+    this.#then.push(then);
+  }
+  override teardown(): void {
+    for (const then of this.#then.splice(0)) then();
+  }
+}
+
+test("a checkpoint that is written beside training is told of when it is there, as of its own step", async () => {
+  const saver = new ModelCheckpoint({ dirpath: join(folder, "slow"), everyNTrainSteps: 2, saveTopK: -1 });
+  const options = { ...QUIET, enableCheckpointing: true, maxEpochs: 1 };
+  const told = async (plugins: CheckpointIO): Promise<string[]> => {
+    const trainer = new Trainer({ ...options, callbacks: [saver], plugins });
+    const [, events] = await Promise.all([
+      trainer.fit(new Line(), { trainDataloaders: loader() }),
+      readAll(trainer.events()),
+    ]);
+    return events.flatMap((event) =>
+      event.type === "checkpointSaved" ? [`saved ${event.globalStep}`] : event.type === "epochEnd" ? ["epochEnd"] : [],
+    );
+  };
+  assert.deepEqual(await told(new TorchCheckpointIO()), ["saved 2", "epochEnd"]);
+  assert.deepEqual(await told(new Slow()), ["epochEnd", "saved 2"]);
+  assert.deepEqual((await told(new AsyncCheckpointIO())).sort(), ["epochEnd", "saved 2"]);
 });
 
 test("validation, testing and prediction have their events; the next run needs a reader of its own", async () => {

@@ -289,9 +289,10 @@ export class Trainer extends TrainerState {
     const save = (): void => {
       saveRun(active, { path: filepath, weightsOnly, dtype, metadata, storageOptions, format });
     };
+    const tell = active.events.savesCheckpoint(filepath);
     if (active.profiling === null) save();
     else active.profiling.run("save_checkpoint", save);
-    active.events.checkpointSaved(filepath);
+    this.checkpointIO.whenSaved(tell);
   }
 
   /**

@@ -70,8 +70,12 @@ export class RunEvents {
     this.#hub.emit({ type, metrics: perLoader.map((record) => ({ ...record })), ...this.#place });
   }
 
-  checkpointSaved(path: string): void {
-    if (this.#hub.hasReaders) this.#hub.emit({ type: "checkpointSaved", path, ...this.#place });
+  /** @returns What tells of it, once the checkpoint is there: of the step that it is of, whenever that is. */
+  savesCheckpoint(path: string): () => void {
+    const place = this.#place;
+    return () => {
+      if (this.#hub.hasReaders) this.#hub.emit({ type: "checkpointSaved", path, ...place });
+    };
   }
 
   /**

@@ -28,6 +28,7 @@ export type TrainerEvent =
       readonly type: "validationEnd" | "testEnd";
       readonly metrics: readonly Readonly<Record<string, number>>[];
     } & Place)
+  /** It is there, also where a thread writes it; epoch and step are those that it is of. */
   | ({ readonly type: "checkpointSaved"; readonly path: string } & Place)
   /** The first step of a run that kept Node's event loop waiting for more than 100 ms. */
   | ({ readonly type: "longStep"; readonly milliseconds: number } & Place)
