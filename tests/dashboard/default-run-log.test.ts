@@ -103,6 +103,21 @@ test("going on from a checkpoint of an earlier run leaves the run that began sin
   assert.equal(recordsOf(logOf("kept")).filter(({ resumedFrom }) => resumedFrom === first).length, 1);
 });
 
+test("a run that goes on in another folder tells what is of its validation, and what of its steps", async () => {
+  const saves = new ModelCheckpoint({ dirpath: join(root, "moved-checkpoints"), filename: "first" });
+  await fit(trainerIn("moved", { enableCheckpointing: true, callbacks: [saves] }));
+  const again = trainerIn("moved-on", { maxEpochs: 2 });
+  const data = { trainDataloaders: loader(), valDataloaders: loader() };
+  await again.fit(new Line(), { ...data, ckptPath: saves.bestModelPath });
+  const { steps, evaluations } = readRunLog(logOf("moved-on"));
+  assert.deepEqual(
+    evaluations.map(({ metrics }) => Object.keys(metrics)),
+    [["val_loss"]],
+  );
+  assert.ok(steps.length > 0);
+  for (const { metrics } of steps) assert.deepEqual(Object.keys(metrics), ["loss"]);
+});
+
 test("a torn last line is cut off when the next run writes", async () => {
   await fit(trainerIn("torn"));
   const path = logOf("torn");

@@ -9,6 +9,8 @@ import { systemCharts } from "./system-charts.js";
 
 /** Curves of more points than this are smoothed, with the raw values faintly behind. */
 const SMOOTH_FROM = 80;
+/** Of curves with no more than this, each point is shown. */
+const FEW = 40;
 
 export interface Charts {
   /** Each training metric, the loss scale, each validation metric: losses first, then accuracies. */
@@ -76,6 +78,7 @@ function trainingChart(runs: readonly Run[], name: string): LineChart {
     xLabel: "step",
     series,
     yKind,
+    points: series.every((s) => s.x.length <= FEW),
     format: formatMetric,
     ...(caption === "" ? {} : { caption: `${caption.charAt(0).toUpperCase()}${caption.slice(1)}.` }),
   };
@@ -147,7 +150,7 @@ function validationChart(runs: readonly Run[], name: string): LineChart {
     xLabel: "step",
     series,
     yKind: logarithmic(name, series) ? "log10" : "linear",
-    points: series.every((s) => s.x.length <= 40),
+    points: series.every((s) => s.x.length <= FEW),
     ...(fraction
       ? { format: (v) => formatPercent(v), axisFormat: (v, decimals) => formatPercent(v, Math.max(0, decimals - 2)) }
       : { format: formatMetric }),

@@ -1,7 +1,17 @@
 /** Settings of a YAML file, each with its line and column. The `yaml` package reads it, by YAML 1.2. */
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { isMap, isScalar, isSeq, LineCounter, parse, parseDocument, type Node, type Pair } from "yaml";
+import {
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parse,
+  parseDocument,
+  type Document,
+  type Node,
+  type YAMLMap,
+} from "yaml";
 import { quoted } from "@nbit/torch/messages";
 import { isError } from "@nbit/torch/realm";
 import { CommandError } from "../errors.js";
@@ -34,79 +44,110 @@ export const isConfigFile = (value: unknown): value is string => typeof value ==
  * Received: run.yaml:3:5: Map keys must be unique.`
  */
 export function readConfig(command: string, file: string, place: ConfigPlace = {}): Given[] {
-  return readFile(command, file, place, []);
+  return new ConfigReader(command, file, place, []).read();
 }
 
-function readFile(
-  command: string,
-  file: string,
-  { sections = [], section, onFile }: ConfigPlace,
-  outer: readonly string[],
-): Given[] {
-  const open = new Set([...OPEN, ...sections]);
-  const lines = new LineCounter();
-  const document = parseDocument(text(command, file), { lineCounter: lines, prettyErrors: false, merge: true });
-  const at = (offset: number): string => {
-    const { line, col } = lines.linePos(offset);
-    return `${file}:${line}:${col}`;
-  };
-  const wrong = (where: string, what: string): CommandError =>
-    new CommandError("ERR_CONFIG_FILE", `nbit ${command}: expected ${file} to be YAML. Received: ${where}: ${what}`);
-  const [error] = document.errors;
-  if (error !== undefined) throw wrong(at(error.pos[0]), error.message);
-  const root: unknown = document.contents;
-  if (root === null || (isScalar(root) && root.value === null)) return [];
-  if (!isMap(root)) throw wrong(`${file}:1:1`, "no map of names such as trainer and model");
-  const settings: Given[] = [];
-  const visit = (node: unknown, path: readonly string[], offset: number): void => {
-    const from = `${path.join(".")} of ${at(offset)}`;
-    const [first = ""] = path;
-    if (path.length === 1 && open.has(first) && isScalar(node) && isConfigFile(node.value)) {
-      const inside = resolve(dirname(file), node.value);
-      if (inside === resolve(file) || outer.includes(inside))
-        throw wrong(at(offset), `${node.value}, which names itself`);
-      onFile?.(first, inside);
-      settings.push(...readFile(command, inside, { sections, section: first }, [...outer, resolve(file)]));
-      return;
-    }
-    const inner = isMap(node) && (path.length === 0 || open.has(first)) ? node : null;
-    if (inner === null) {
-      settings.push({ path, value: plain(node, document), isText: false, from });
-      return;
-    }
-    const pairs = inner.items as readonly Pair<unknown, Node | null>[];
-    const named = (name: string): Pair<unknown, Node | null> | undefined =>
-      pairs.find(({ key }) => nameOf(key) === name);
-    const chosen = path.length > 0 ? named("classPath") : undefined;
-    if (chosen !== undefined)
-      settings.push({ path, value: plain(chosen.value, document), isText: false, from: `classPath of ${from}` });
-    for (const { key, value } of pairs) {
-      const name = nameOf(key);
-      if (name === null) throw wrong(at(offsetOf(key)), "a name that is no text");
-      if (chosen !== undefined && name === "classPath") continue;
-      if (chosen !== undefined && name !== "initArgs")
-        throw wrong(at(offsetOf(key)), `${quoted(name)} beside classPath; its arguments stand in initArgs`);
-      if (path.length === 0 && isScalar(value) && value.value === null && open.has(name)) continue; // `model:` alone
-      visit(value, chosen === undefined ? [...path, name] : path, offsetOf(key));
-    }
-  };
-  if (section !== undefined) {
-    visit(root, [section], 0);
-    return settings;
+class ConfigReader {
+  readonly #command: string;
+  readonly #file: string;
+  readonly #place: ConfigPlace;
+  /** Files that name this one. */
+  readonly #outer: readonly string[];
+  /** Sections that have names of their own, however deep. */
+  readonly #open: ReadonlySet<string>;
+  readonly #lines = new LineCounter();
+  readonly #settings: Given[] = [];
+
+  constructor(command: string, file: string, place: ConfigPlace, outer: readonly string[]) {
+    this.#command = command;
+    this.#file = file;
+    this.#place = place;
+    this.#outer = outer;
+    this.#open = new Set([...OPEN, ...(place.sections ?? [])]);
   }
-  const ofCommands = root.items.filter(({ key }) => isOfCommand(nameOf(key), sections));
-  root.items = root.items.filter((pair) => !ofCommands.includes(pair));
-  visit(root, [], 0);
-  for (const name of ALSO[command] ?? [command])
-    for (const { key, value } of ofCommands) {
-      if (nameOf(key) !== name) continue;
-      if (isMap(value)) visit(value, [], offsetOf(key));
-      else if (!(isScalar(value) && value.value === null))
-        throw wrong(at(offsetOf(key)), `${name}, which is no map of names such as trainer and model`);
+
+  read(): Given[] {
+    const source = text(this.#command, this.#file);
+    const document = parseDocument(source, { lineCounter: this.#lines, prettyErrors: false, merge: true });
+    const [error] = document.errors;
+    if (error !== undefined) throw this.#wrong(error.pos[0], error.message);
+    const root: unknown = document.contents;
+    if (root === null || (isScalar(root) && root.value === null)) return [];
+    if (!isMap(root)) throw this.#wrong(0, "no map of names such as trainer and model");
+    const { section, sections = [] } = this.#place;
+    if (section !== undefined) {
+      this.#visit(root, [section], 0, document);
+      return this.#settings;
     }
-  return settings.filter(({ path }) => path.length > 0);
+    const ofCommands = root.items.filter(({ key }) => isOfCommand(nameOf(key), sections));
+    root.items = root.items.filter((pair) => !ofCommands.includes(pair));
+    this.#visit(root, [], 0, document);
+    for (const name of ALSO[this.#command] ?? [this.#command])
+      for (const { key, value } of ofCommands) {
+        if (nameOf(key) !== name) continue;
+        if (isMap(value)) this.#visit(value, [], offsetOf(key), document);
+        else if (!isNothing(value))
+          throw this.#wrong(offsetOf(key), `${name}, which is no map of names such as trainer and model`);
+      }
+    return this.#settings;
+  }
+
+  #visit(node: unknown, path: readonly string[], offset: number, document: Document): void {
+    const [first = ""] = path;
+    const open = path.length === 0 || this.#open.has(first);
+    if (path.length === 1 && open && isScalar(node) && isConfigFile(node.value))
+      this.#inside(first, node.value, offset);
+    else if (isMap(node) && open) this.#map(node as YAMLMap<unknown, Node | null>, path, offset, document);
+    else
+      this.#settings.push({
+        path,
+        value: plain(node, document),
+        isText: false,
+        from: `${path.join(".")} of ${this.#at(offset)}`,
+      });
+  }
+
+  /** A section that a file of its own has, beside this one. */
+  #inside(section: string, name: string, offset: number): void {
+    const { sections = [], onFile } = this.#place;
+    const [own, inside] = [resolve(this.#file), resolve(dirname(this.#file), name)];
+    if (inside === own || this.#outer.includes(inside)) throw this.#wrong(offset, `${name}, which names itself`);
+    onFile?.(section, inside);
+    const reader = new ConfigReader(this.#command, inside, { sections, section }, [...this.#outer, own]);
+    this.#settings.push(...reader.read());
+  }
+
+  #map({ items }: YAMLMap<unknown, Node | null>, path: readonly string[], offset: number, document: Document): void {
+    const chosen = path.length > 0 ? items.find(({ key }) => nameOf(key) === "classPath") : undefined;
+    if (chosen !== undefined) {
+      const from = `classPath of ${path.join(".")} of ${this.#at(offset)}`;
+      this.#settings.push({ path, value: plain(chosen.value, document), isText: false, from });
+    }
+    for (const pair of items) {
+      const { key, value } = pair;
+      const name = nameOf(key);
+      if (name === null) throw this.#wrong(offsetOf(key), "a name that is no text");
+      if (pair === chosen) continue;
+      if (chosen !== undefined && name !== "initArgs")
+        throw this.#wrong(offsetOf(key), `${quoted(name)} beside classPath; its arguments stand in initArgs`);
+      if (path.length === 0 && isNothing(value) && this.#open.has(name)) continue; // `model:` alone
+      this.#visit(value, chosen === undefined ? [...path, name] : path, offsetOf(key), document);
+    }
+  }
+
+  #at(offset: number): string {
+    const { line, col } = this.#lines.linePos(offset);
+    return `${this.#file}:${line}:${col}`;
+  }
+  #wrong(offset: number, what: string): CommandError {
+    return new CommandError(
+      "ERR_CONFIG_FILE",
+      `nbit ${this.#command}: expected ${this.#file} to be YAML. Received: ${this.#at(offset)}: ${what}`,
+    );
+  }
 }
 
+const isNothing = (node: unknown): boolean => isScalar(node) && node.value === null;
 const isOfCommand = (name: string | null, sections: readonly string[]): boolean =>
   name !== null && COMMANDS.includes(name) && !sections.includes(name);
 
@@ -114,8 +155,8 @@ const nameOf = (key: unknown): string | null => (isScalar(key) && typeof key.val
 const offsetOf = (node: unknown): number =>
   typeof node === "object" && node !== null && "range" in node && Array.isArray(node.range) ? Number(node.range[0]) : 0;
 
-function plain(node: unknown, document: { readonly schema: unknown }): unknown {
-  if (isMap(node) || isSeq(node) || isScalar(node)) return node.toJS(document as never);
+function plain(node: unknown, document: Document): unknown {
+  if (isMap(node) || isSeq(node) || isScalar(node)) return node.toJS(document);
   return node ?? null;
 }
 

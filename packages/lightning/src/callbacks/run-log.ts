@@ -182,6 +182,8 @@ export class RunLog extends Callback {
     const from = this.#from;
     this.#from = null;
     this.#file = new JsonLines(this.#path, BEGIN, from, { keeps: SAVED, others: BEGIN });
+    // The checkpoint has their values, so that they are there before they are measured again.
+    for (const name of from?.evaluationNames ?? []) this.#evaluationNames.add(name);
     if (from !== null && this.#file.continued) this.#goOn(from);
     else if (!this.#headerWritten) this.#file.add({ ...this.#header, resumedFrom: trainer.ckptPath });
     this.#headerWritten = true;
@@ -192,7 +194,6 @@ export class RunLog extends Callback {
     this.#lastScale = from.lastScale;
     this.#batches = from.batches;
     this.#samples = from.samples;
-    for (const name of from.evaluationNames) this.#evaluationNames.add(name);
   }
 
   /**
