@@ -23,33 +23,43 @@ export function platformPackages() {
 /**
  * Runs `npm pack` for every package that this machine installs.
  * @param {readonly string[]} options of npm, such as `--dry-run`
+ * @param {string} [repository] Its address, for manifests that say where a package comes from.
  * @returns {{ name: string, filename: string, size: number, files: { path: string }[] }[]} what npm says of each tarball
  */
-export function pack(options) {
-  const platforms = platformPackages();
+export function pack(options, repository) {
+  const platforms = new Map(platformPackages().map((each) => [each.folder, each]));
   const folders = workspaces()
     .map(({ folder }) => folder)
-    .filter((folder) => fromRoot(folder).startsWith("packages") && !platforms.some((each) => each.folder === folder));
-  const built = platforms.filter((each) => each.built);
-  return npmPack(options, (stage) => [
-    ...folders.map((folder) => (basename(folder) === "native" ? stageNative(stage, folder, built) : folder)),
-    ...built.filter(({ key }) => key === here).map(({ folder }) => stagePlatform(stage, folder)),
-  ]);
+    .filter((folder) => fromRoot(folder).startsWith("packages"))
+    .filter((folder) => {
+      const platform = platforms.get(folder);
+      return platform === undefined || (platform.built && platform.key === here);
+    });
+  return npmPack(options, folders, repository);
 }
 
 /** The packages for other machines. */
-export function packOthers(options) {
+export function packOthers(options, repository) {
   const others = platformPackages().filter(({ key, built }) => built && key !== here);
   return others.length === 0
     ? []
-    : npmPack(options, (stage) => others.map(({ folder }) => stagePlatform(stage, folder)));
+    : npmPack(
+        options,
+        others.map(({ folder }) => folder),
+        repository,
+      );
 }
 
-/** `foldersOf` gets a folder for packages that are packed with another manifest than they have here. */
-function npmPack(options, foldersOf) {
+function npmPack(options, folders, repository) {
   const stage = mkdtempSync(join(tmpdir(), "nbit-pack-"));
   try {
-    const args = ["pack", "--json", "--loglevel=error", ...options, ...foldersOf(stage)];
+    const args = [
+      "pack",
+      "--json",
+      "--loglevel=error",
+      ...options,
+      ...folders.map((f) => staged(stage, f, repository)),
+    ];
     const { status, stdout, stderr, error } = spawnSync("npm", args, {
       cwd: root,
       encoding: "utf8",
@@ -63,51 +73,64 @@ function npmPack(options, foldersOf) {
   }
 }
 
-/** @nbit/native asks for the packages of binaries that there are: every manager would look for the others in vain. */
-function stageNative(stage, folder, built) {
-  const names = new Set(built.map(({ manifest }) => manifest.name));
-  return copyInto(stage, folder, (manifest) => ({
-    ...manifest,
-    optionalDependencies: Object.fromEntries(
-      Object.entries(manifest.optionalDependencies).filter(([name]) => names.has(name)),
-    ),
-  }));
-}
-
-/**
- * A package of binaries says which machines it is for only once it is packed: npm would refuse to install the clone on
- * any other.
- */
-function stagePlatform(stage, folder) {
-  return copyInto(stage, folder, ({ publishConfig: { os, cpu, libc, ...others }, ...manifest }) => ({
-    ...manifest,
-    os,
-    cpu,
-    libc,
-    publishConfig: others,
-  }));
-}
-
-function copyInto(stage, folder, change) {
+/** The package itself, or a copy of it where it is published with another manifest than it has here. */
+function staged(stage, folder, repository) {
+  const text = readFileSync(join(folder, "package.json"), "utf8");
+  const manifest = publishedManifest(JSON.parse(text), fromRoot(folder), repository);
+  const changed = `${JSON.stringify(manifest, null, 2)}\n`;
+  if (changed === text) return folder;
   const target = join(stage, basename(folder));
   cpSync(folder, target, {
     recursive: true,
     filter: (path) => !["build", "node_modules"].some((name) => path === join(folder, name)),
   });
-  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  writeFileSync(join(target, "package.json"), `${JSON.stringify(change(manifest), null, 2)}\n`);
+  writeFileSync(join(target, "package.json"), changed);
   return target;
 }
 
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const folder = join(root, "build", "packages");
+/**
+ * The manifest that users get. A package of binaries says only there which machines it is for: npm would refuse to
+ * install the clone on any other. @nbit/native asks for those packages of binaries that there are: every manager would
+ * look for the others in vain.
+ */
+export function publishedManifest(manifest, folder, repository, platforms = platformPackages()) {
+  const { os, cpu, libc, ...publishConfig } = manifest.publishConfig ?? {};
+  const missing = new Set(platforms.filter(({ built }) => !built).map((each) => each.manifest.name));
+  const { optionalDependencies: optional } = manifest;
+  return {
+    ...manifest,
+    ...(optional && {
+      optionalDependencies: Object.fromEntries(Object.entries(optional).filter(([name]) => !missing.has(name))),
+    }),
+    ...(manifest.publishConfig && { publishConfig }),
+    ...(os && { os, cpu, libc }),
+    ...(repository && {
+      repository: { type: "git", url: `git+${repository}.git`, directory: folder.replaceAll("\\", "/") },
+    }),
+  };
+}
+
+/**
+ * Packs everything: for this machine into `folder`, for others into a folder in there.
+ * @param {string} folder Emptied first.
+ * @param {string} [repository] Its address, for manifests that say where a package comes from.
+ * @returns {{ file: string, name: string, size: number }[]}
+ */
+export function packInto(folder, repository) {
   const others = join(folder, "other-machines");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(others, { recursive: true });
-  for (const { filename } of pack([`--pack-destination=${folder}`])) console.log(join(folder, filename));
-  for (const { filename } of packOthers([`--pack-destination=${others}`])) console.log(join(others, filename));
+  const at = (where) => (each) => ({ file: join(where, each.filename), name: each.name, size: each.size });
+  return [
+    ...pack([`--pack-destination=${folder}`], repository).map(at(folder)),
+    ...packOthers([`--pack-destination=${others}`], repository).map(at(others)),
+  ];
+}
+
+if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  for (const { file } of packInto(join(root, "build", "packages"))) console.log(file);
   if (!platformPackages().some(({ key, built }) => built && key === here))
     console.log(
-      "Without a binary for this machine: `npm run prebuild -- 2.13-cpu` builds one, and users need no compiler.",
+      "No binary for this machine is among them: `npm run prebuild -- 2.13-cpu` builds one, and users need no compiler.",
     );
 }

@@ -10,7 +10,8 @@
  */
 import { createHash } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { planAddon } from "../packages/native/lib/addon-plan.mjs";
 import { SetupError } from "../packages/native/lib/errors.mjs";
@@ -21,6 +22,7 @@ import { cacheFolder, checkPlatform, packageFolder } from "../packages/native/li
 import { pairOf, platform as here, sourcesHash, writePlace } from "../packages/native/lib/prebuilt.mjs";
 import { Progress } from "../packages/native/lib/progress.mjs";
 import { ask } from "../packages/native/lib/run.mjs";
+import { chooseTorch } from "../packages/native/lib/torch-choice.mjs";
 import { hostSources, planHost } from "../packages/xla/lib/plan.mjs";
 import { beyond, newestAsked, readElf } from "./prebuild/elf.mjs";
 import { PLATFORMS } from "./prebuild/platforms.mjs";
@@ -40,27 +42,19 @@ function parsePair(text) {
 }
 
 async function libtorchOf({ torch, cuda, path }, progress) {
-  let libtorch;
-  if (path !== undefined) libtorch = inspect(path);
-  else {
-    process.env["NBIT_TORCH_SPEC"] ??= `torch==${torch}.*`;
-    libtorch = inCache(torch, cuda) ?? findLibtorch().libtorch ?? (await fetchLibtorch(progress));
+  if (path === undefined) {
+    const choice = chooseTorch({ cpu: !cuda, cuda, torch });
+    const { libtorch } = findLibtorch(choice);
+    return libtorch?.headers ? libtorch : fetchLibtorch(progress, { choice });
   }
-  if (typeof libtorch === "string") throw new PrebuildError(`${path} is no libtorch: ${libtorch}`);
+  const libtorch = inspect(path, true);
+  if (typeof libtorch === "string") throw new PrebuildError(`${path} is no libtorch to build against: ${libtorch}`);
   const found = pairOf(libtorch);
   if (found.torch !== torch || (found.cuda !== null) !== cuda)
     throw new PrebuildError(
-      `expected libtorch ${torch} (${cuda ? "CUDA" : "cpu"}). Received: ${describeLibtorch(libtorch)} at ${libtorch.path}. Name the folder: ${torch}-${cuda ? "cuda" : "cpu"}=/path/to/torch`,
+      `expected libtorch ${torch} (${cuda ? "CUDA" : "cpu"}). Received: ${describeLibtorch(libtorch)} at ${path}`,
     );
   return libtorch;
-}
-
-function inCache(torch, cuda) {
-  const folder = cacheFolder();
-  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith(`libtorch-${torch}.`)) : [];
-  return names
-    .map((name) => inspect(join(folder, name, "torch")))
-    .find((found) => typeof found !== "string" && found.cuda === cuda);
 }
 
 /** The limits of a libtorch: what its own libraries ask for. */
@@ -161,6 +155,9 @@ function write(platform, compiler, results, host) {
     };
   });
   const { version } = JSON.parse(readFileSync(join(packageFolder, "package.json"), "utf8"));
+  for (const { libtorch } of results) copyLicence(licenceOf(libtorch), folder, `pytorch-${libtorch.version}.txt`);
+  const headers = createRequire(import.meta.url).resolve("node-api-headers/package.json");
+  copyLicence(join(dirname(headers), "LICENSE"), folder, "node-api-headers.txt");
   const file = "xla.node";
   copyFileSync(host.built, join(folder, file));
   const bytes = readFileSync(host.built);
@@ -170,6 +167,28 @@ function write(platform, compiler, results, host) {
   const index = { version, platform, sources: sourcesHash(), compiler: compiler.version, binaries, libraries };
   writeFileSync(join(folder, "index.json"), `${JSON.stringify(index, null, 2)}\n`);
   return { folder, files: [...binaries, ...libraries] };
+}
+
+/** Of code that headers bring into the binaries. */
+function copyLicence(file, folder, name) {
+  mkdirSync(join(folder, "licenses"), { recursive: true });
+  copyFileSync(file, join(folder, "licenses", name));
+}
+
+/** In the wheel's notes, or beside the headers of a libtorch without a wheel. */
+function licenceOf({ path }) {
+  const beside = join(path, "..");
+  const notes = readdirSync(beside).find((name) => /^torch-.*\.dist-info$/.test(name));
+  const places = [
+    ...(notes ? [join(beside, notes, "licenses", "LICENSE"), join(beside, notes, "LICENSE")] : []),
+    join(path, "LICENSE"),
+  ];
+  const file = places.find((place) => existsSync(place));
+  if (file === undefined)
+    throw new PrebuildError(
+      `the licence of libtorch has to be shipped with the binary. Looked at: ${places.join(", ")}`,
+    );
+  return file;
 }
 
 const hashOf = (bytes) => createHash("sha256").update(bytes).digest("hex");
