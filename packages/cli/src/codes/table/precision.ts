@@ -32,7 +32,7 @@ autocast({ dtype: "bfloat16" }, () => {
     AMP_NO_DEVICE: {
       means: "The autocast policies of CUDA can be asked where there is a CUDA device only.",
       cause: '`amp.policyTable("cuda")` on a machine without a GPU.',
-      fix: "Ask on a machine with one, or read [precision-guide.md](../precision-guide.md).",
+      fix: "Ask on a machine with one, or read [autocast.md](../autocast.md).",
       by: "NbitError",
       in: ["torch"],
     },
