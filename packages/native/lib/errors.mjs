@@ -24,6 +24,7 @@ export class SetupError extends Error {
     this.fix = fix;
     this.looked = looked;
     this.help = helpOf(code);
+    this.details = details;
   }
 }
 

@@ -1,9 +1,9 @@
 /** The offline way: wheels that somebody has put into a folder. No Python is needed, and no network. */
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { SetupError } from "./errors.mjs";
-import { accepts, downloadCommand } from "./torch-choice.mjs";
-import { corrupt, sha256Of } from "./unpack.mjs";
+import { accepts, downloadCommand, quoted } from "./torch-choice.mjs";
+import { sha256Of } from "./unpack.mjs";
 
 const MACHINE = process.arch === "arm64" ? "aarch64" : "x86_64";
 
@@ -82,7 +82,7 @@ export function requiredIn(folder, requirements, requiresOf) {
   throw new SetupError("NBIT_WHEELS", {
     problem: `${folder} lacks ${missing.length} of the wheels that this build of PyTorch for CUDA requires.`,
     looked: missing.map((text) => ({ place: text, found: "no wheel for this platform" })),
-    fix: `python3 -m pip download --only-binary=:all: -d ${folder} ${missing.map((text) => `"${text}"`).join(" ")}   # where there is a network`,
+    fix: `python3 -m pip download --only-binary=:all: -d ${quoted(folder)} ${missing.map(quoted).join(" ")}   # where there is a network`,
   });
 }
 
@@ -101,10 +101,10 @@ export async function checkSums(folder, wheel, work) {
   if (expected === undefined) return;
   const got = await sha256Of(wheel);
   if (got === expected) return;
-  const error = corrupt(work, `${wheel}: ${sums} says sha256 ${expected}, it has ${got}`);
-  throw new SetupError(error.code, {
+  rmSync(work, { recursive: true, force: true });
+  throw new SetupError("NBIT_DOWNLOAD_CORRUPT", {
     problem: `${wheel} is not what SHA256SUMS beside it says.`,
     details: `expected sha256 ${expected}, got ${got}`,
-    fix: `rm '${wheel}'   # and copy it again`,
+    fix: `rm ${quoted(wheel)}   # and copy it again`,
   });
 }
