@@ -66,7 +66,7 @@ export const SECTIONS = [
   {
     title: "Troubleshooting",
     about: "Every error has a code; what each means, and what to do.",
-    pages: ["docs/set-up.md?", "docs/troubleshooting.md?", "docs/errors.md?", "docs/errors/*"],
+    pages: ["docs/set-up.md", "docs/troubleshooting.md?", "docs/errors.md?", "docs/errors/*"],
   },
   {
     title: "Reference",

@@ -40,7 +40,7 @@ test("flags that contradict, versions that are none or not supported", () => {
   for (const torch of ["", "two", "2", "v2.13", "2.13+cpu", "2.13.0 ; rm"])
     assert.equal(refused({ torch }), "NBIT_SETUP_FLAGS", torch);
   for (const torch of ["2.5", "2.16.0", "3.0"]) assert.equal(refused({ torch }), "NBIT_TORCH_VERSION", torch);
-  assert.equal(refused({ wheels: "/nowhere at all" }), "NBIT_WHEELS");
+  assert.equal(refused({ wheels: "/nowhere at all" }), "NBIT_WHEELS_MISSING");
   assert.throws(() => readSetupFlags(["--torhc", "2.14"]), { code: "NBIT_SETUP_FLAGS", message: /--torch VALUE/ });
   assert.throws(() => readSetupFlags(["now"]), { code: "NBIT_SETUP_FLAGS" });
   assert.deepEqual(readSetupFlags(["--torch", "2.10", "--tpu"]), {

@@ -22,7 +22,7 @@ const normal = (name) => name.toLowerCase().replace(/[-_.]+/g, "-");
  * The wheel of PyTorch for a choice: of several the newest, and a build for CPUs first unless one for CUDA is asked for.
  *
  * @param {import("./torch-choice.mjs").Choice} choice
- * @throws {SetupError} NBIT_WHEELS with what is in the folder, and how to fill it.
+ * @throws {SetupError} NBIT_WHEELS_MISSING with what is in the folder, and how to fill it.
  */
 export function torchIn(choice) {
   const { wheels: folder, spec } = choice;
@@ -31,7 +31,7 @@ export function torchIn(choice) {
     .filter(({ version }) => fits(choice, version))
     .sort((a, b) => rank(choice, b.version) - rank(choice, a.version) || compare(b.version, a.version));
   if (fitting.length > 0) return fitting[0].path;
-  throw new SetupError("NBIT_WHEELS", {
+  throw new SetupError("NBIT_WHEELS_MISSING", {
     problem: `${folder} has no wheel of PyTorch for ${spec} on ${process.platform}-${process.arch}.`,
     looked: (all.length > 0 ? all.map(({ path }) => path) : [`${folder}/torch-*.whl`]).map((place) => ({
       place,
@@ -79,7 +79,7 @@ export function requiredIn(folder, requirements, requiresOf) {
   };
   for (const each of requirements) visit(each);
   if (missing.length === 0) return [...new Set(found.values())];
-  throw new SetupError("NBIT_WHEELS", {
+  throw new SetupError("NBIT_WHEELS_MISSING", {
     problem: `${folder} lacks ${missing.length} of the wheels that this build of PyTorch for CUDA requires.`,
     looked: missing.map((text) => ({ place: text, found: "no wheel for this platform" })),
     fix: `python3 -m pip download --only-binary=:all: -d ${quoted(folder)} ${missing.map(quoted).join(" ")}   # where there is a network`,

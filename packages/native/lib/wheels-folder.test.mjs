@@ -42,7 +42,7 @@ test("a folder of wheels takes the place of network and Python; what is not aske
   assert.deepEqual([again.headers, again.origin], [true, "fetched"], "asked for later, headers come besides");
   assert.equal((await box.run(take({ wheels, torch: "2.12" }), OFFLINE)).version, "2.12.0");
   const none = await box.run(take({ wheels, torch: "2.14" }), OFFLINE);
-  assert.equal(none.code, "NBIT_WHEELS");
+  assert.equal(none.code, "NBIT_WHEELS_MISSING");
   assert.match(none.message, /torch-2\.13\.0\+cpu-py3-none-any\.whl +another version/);
   assert.match(none.fix, /pip download .*'torch==2\.14\.\*'/);
   writeFileSync(join(wheels, "SHA256SUMS"), `${"0".repeat(64)}  ${name}\n`);
@@ -57,7 +57,7 @@ test("of a build for CUDA every wheel that it requires must be there", async (t)
   const runtime = readdirSync(wheels).find((name) => name.startsWith("nvidia_runtime"));
   renameSync(join(wheels, runtime), box.at("aside.whl"));
   const lacks = await box.run(take({ wheels, cuda: true }), OFFLINE);
-  assert.equal(lacks.code, "NBIT_WHEELS");
+  assert.equal(lacks.code, "NBIT_WHEELS_MISSING");
   assert.match(lacks.message, /lacks 1 of the wheels[\s\S]*nvidia-runtime==13\.0\.1/);
   renameSync(box.at("aside.whl"), join(wheels, runtime));
   const found = await box.run(take({ wheels, cuda: true }), OFFLINE);
@@ -95,7 +95,7 @@ async function workOf(box, wheels) {
   const hidden = box.at("hidden");
   renameSync(wheels, hidden);
   mkdirSync(wheels);
-  assert.equal((await box.run(take({ wheels }), OFFLINE)).code, "NBIT_WHEELS");
+  assert.equal((await box.run(take({ wheels }), OFFLINE)).code, "NBIT_WHEELS_MISSING");
   rmSync(wheels, { recursive: true });
   renameSync(hidden, wheels);
   const [name] = readdirSync(join(box.cache, "downloads"));
