@@ -4,15 +4,14 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, wr
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { findLibtorch } from "../../packages/native/lib/libtorch.mjs";
+import { libtorch } from "@nbit/native";
 import { brokenServer } from "./broken-server.mjs";
 import { NO_TORCH, call, has, install, isRoot, realPython, root } from "./place.mjs";
 
 const node = process.execPath;
 const setup = (project, ...flags) => [node, project.nbit, "setup", ...flags];
 const asRoot = () => (isRoot ? null : "needs root");
-const ownLibtorch = () =>
-  findLibtorch().libtorch?.variant === "cpu" ? null : "needs a libtorch for CPUs in the cache";
+const ownLibtorch = () => (libtorch?.variant === "cpu" ? null : "needs a libtorch for CPUs in the cache");
 const unshare = () =>
   asRoot() ?? (spawnSync("unshare", ["-n", "true"]).status === 0 ? null : "unshare is not allowed here");
 
@@ -39,7 +38,7 @@ function withObjects(project) {
 /** This machine's libtorch, without a second copy of it. */
 function withLibtorch(project) {
   withObjects(project);
-  const from = dirname(findLibtorch().libtorch.path);
+  const from = dirname(libtorch.path);
   mkdirSync(project.env.NBIT_HOME, { recursive: true });
   spawnSync("cp", ["-al", from, join(project.env.NBIT_HOME, "libtorch-2.13.0-cpu")]);
 }

@@ -51,8 +51,9 @@ async function withoutTypeScript([command, ...flags]) {
     }
     default: {
       const { SETUP_COMMAND } = await native("build");
+      const code = "NBIT_NOT_BUILT";
       console.error(
-        `NBIT_NOT_BUILT: this copy of nbit is not built yet. Received: nbit ${command ?? "without a command"}.\n` +
+        `${code}: this copy of nbit is not built yet. Received: nbit ${command ?? "without a command"}.\n` +
           `  Fix: ${SETUP_COMMAND}   # fetches and builds what is missing; nbit doctor works already`,
       );
       return 1;

@@ -29,7 +29,7 @@ export const setup = family(
     NBIT_CACHE_UNWRITABLE: {
       means: "The folder that keeps libtorch and the built addon cannot be written to.",
       cause: "A home folder that is read-only, or a cache that belongs to another user (after `sudo`).",
-      fix: "Set `XDG_CACHE_HOME` to a folder of your own with 1 GB free, and run the same command again.",
+      fix: "Set `NBIT_HOME` to a folder of your own with 1 GB free, and run the same command again.",
     },
     NBIT_CLOSED: {
       means: "The addon was called after its thread, or its vm context, had ended.",
@@ -40,13 +40,14 @@ export const setup = family(
     NBIT_CPU_BUILD: {
       means:
         "There is a GPU, but the libtorch that was found is a build for CPUs. `nbit doctor` reports it; nothing is thrown.",
-      cause: "Set-up without `LIBTORCH` or `NBIT_TORCH_SPEC` fetches the smaller build for CPUs.",
-      fix: "Point `LIBTORCH` to a CUDA build, or set `NBIT_TORCH_SPEC`, and set up again: see [gpu.md](../gpu.md).",
+      cause: "A build for CPUs was there before the GPU, in the cache or as the PyTorch of `python3`.",
+      fix: "Run `npx nbit setup --cuda`, or point `LIBTORCH` to a CUDA build and set up again: see [gpu.md](../gpu.md).",
     },
     NBIT_DISK_FULL: {
       means: "The disk was full, or too small, for what set-up keeps.",
-      cause: "Unpacking libtorch needs about 1 GB for a while, and 0.6 GB afterwards.",
-      fix: "Free space, or set `XDG_CACHE_HOME` to a folder on a larger disk; the same command goes on where it stopped.",
+      cause:
+        "Unpacking libtorch for CPUs needs about 0.9 GB for a while and 0.5 GB afterwards, for CUDA 7.5 GB and 4.1 GB.",
+      fix: "Free space, or set `NBIT_HOME` to a folder on a larger disk; the same command goes on where it stopped.",
     },
     NBIT_DOWNLOAD_BROKEN: {
       means: "The connection broke while pip fetched a wheel.",
@@ -54,9 +55,10 @@ export const setup = family(
       fix: "Run the command of the message; wheels that are whole are kept.",
     },
     NBIT_DOWNLOAD_CORRUPT: {
-      means: "The wheel that pip fetched is damaged. It has been removed.",
-      cause: "A proxy or a cache that cut the download off.",
-      fix: "Run `npx nbit setup` again: it fetches the wheel anew.",
+      means:
+        "A wheel is damaged, or not what the index or `SHA256SUMS` says. A fetched one has been removed; one of a folder of yours (`--wheels`) is left where it is.",
+      cause: "A proxy or a cache that cut the download off; a copy that was not finished.",
+      fix: "Run `npx nbit setup` again: it fetches the wheel anew. Copy one of a folder again.",
     },
     NBIT_GPU_UNSUPPORTED: {
       means: "The build of PyTorch that was asked for has no kernels for this GPU. Nothing was fetched.",
@@ -139,6 +141,13 @@ export const setup = family(
       cause: "Alpine (musl), Windows, macOS, or a 32-bit system.",
       fix: "Use Linux with glibc on x64 or arm64, for example the image `node:22-bookworm`.",
     },
+    NBIT_NOT_BUILT: {
+      means: "The command of a clone was called before the clone was built.",
+      cause: "`npx nbit fit` straight after `git clone`.",
+      fix: "Run `npm run build`. `nbit doctor` and `nbit setup` work before.",
+      by: "the command",
+      in: ["cli"],
+    },
     NBIT_SECOND_COPY: {
       means: "Two different builds of `@nbit/native` were loaded into one process.",
       cause: "Two versions of nbit in one dependency tree.",
@@ -148,6 +157,11 @@ export const setup = family(
       means: "`nbit setup` has no such flag, or not this value for it.",
       cause: "A misspelling.",
       fix: "The message lists the flags; `nbit setup --help` explains them.",
+    },
+    NBIT_SUDO: {
+      means: "Set-up was called under sudo. Nothing was done.",
+      cause: "`sudo npx nbit setup`: libtorch would belong to root, where its user cannot read or replace it.",
+      fix: "Run it as yourself. For all users of a machine, say where: `sudo NBIT_HOME=/opt/nbit npx nbit setup`, and set `NBIT_HOME` for each of them.",
     },
     NBIT_TOO_MANY: {
       means: "One call was to take or return more numbers than fit into a message to the addon: 16 million.",
@@ -172,6 +186,11 @@ export const setup = family(
         "An operator that takes or returns a kind of value that JavaScript does not have; `setFlushDenormal` on a processor without it.",
       fix: "Use another operator; the message names what is missing.",
       by: "TorchError",
+    },
+    NBIT_WHEELS_MISSING: {
+      means: "The folder that `nbit setup --wheels` names is none, or lacks a wheel that is needed.",
+      cause: "A wheel for another platform or version; a build for CUDA without NVIDIA's libraries.",
+      fix: "Run the command of the message where there is a network, and copy the folder: see [set-up.md](../set-up.md#offline).",
     },
     NBIT_XLA_NOT_OFFERED: {
       means: "pip's index has no such PJRT plugin for this Python and platform.",
