@@ -19,7 +19,7 @@ export function sectionText(code: string, family: Family, row: Code, width: numb
     ...(row.example === undefined
       ? []
       : ["", "This raises it", ...row.example.split("\n").map((line) => `  ${line}`.trimEnd())]),
-    ...(SITE === "" ? [] : ["", `${SITE}${pageOf(family)}#${code.toLowerCase()}`]),
+    ...(SITE === "" ? [] : ["", `${SITE}${pageOf(family)}.html#${code.toLowerCase()}`]),
   ].join("\n");
 }
 
