@@ -13,6 +13,7 @@ if (!everything)
 const generators = [
   [join("packages", "native", "manifest", "generate.mjs"), "--check", ...(everything ? [] : ["--tables"])],
   [join("tools", "generate-precisions.mjs"), "--check"],
+  [join("tools", "matrix", "table.mjs"), "--check"],
 ];
 let current = true;
 for (const generator of generators) {

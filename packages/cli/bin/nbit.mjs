@@ -49,15 +49,13 @@ async function withoutTypeScript([command, ...flags]) {
         return 1;
       }
     }
-    default: {
-      const { SETUP_COMMAND } = await native("build");
-      const code = "NBIT_NOT_BUILT";
+    default:
       console.error(
-        `${code}: this copy of nbit is not built yet. Received: nbit ${command ?? "without a command"}.\n` +
-          `  Fix: ${SETUP_COMMAND}   # fetches and builds what is missing; nbit doctor works already`,
+        "nbit: not built yet. Received: " +
+          (command ?? "no command") +
+          ". Run `nbit setup` first; `nbit doctor` works already.",
       );
       return 1;
-    }
   }
 }
 

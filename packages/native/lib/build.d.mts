@@ -1,6 +1,6 @@
 import type { Progress } from "./setup.d.mts";
 
-export { Progress, SetupError } from "./setup.d.mts";
+export { Progress, SetupError } from "./setup.mjs";
 
 /**
  * Folder of libtorch, of built objects and of whatever else nbit keeps: `NBIT_HOME`, else `nbit` in `XDG_CACHE_HOME` or

@@ -3,31 +3,31 @@
  * own: each thread makes one, and each vm context, and each copy of `@nbit/torch`.
  *
  * Importing this module throws a SetupError when there is nothing to load: NBIT_NOT_SET_UP, NBIT_LOAD_FAILED,
- * NBIT_SECOND_COPY, NBIT_NODE_VERSION, NBIT_PLATFORM.
+ * NBIT_SECOND_COPY, NBIT_NODE_VERSION, NBIT_PLATFORM, NBIT_BUNDLED.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { readInstalled } from "./addon-build.mjs";
 import { planAddon } from "./addon-plan.mjs";
+import { checkBundled } from "./bundled.mjs";
 import { findCompiler } from "./compiler.mjs";
 import { SetupError } from "./errors.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
 import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
 import { cachedPrebuilt, choosePrebuilt, placePrebuilt } from "./prebuilt.mjs";
-import { sizeText } from "./wheel-sizes.mjs";
 
 /** @returns {{ addon: string, libtorch: import("./libtorch.mjs").Libtorch | null }} */
 function find() {
   checkPlatform();
-  if (existsSync(installedAddon)) return { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null };
+  checkBundled();
   const looked = [];
-  const search = findLibtorch();
-  const found = withoutSetup(search, looked);
+  const found = existsSync(installedAddon)
+    ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null }
+    : withoutSetup(looked);
   if (found !== null) return found;
-  const fetches = search.libtorch === null ? `, and no libtorch: ${sizeText(existsSync("/dev/nvidiactl"), false)}` : "";
   throw new SetupError("NBIT_NOT_SET_UP", {
-    problem: `there is no native addon yet for this copy of nbit${fetches}.`,
+    problem: "there is no native addon yet for this copy of nbit.",
     looked: [{ place: installedAddon, found: "no such file" }, ...looked],
     fix: SETUP_COMMAND,
   });
@@ -37,7 +37,8 @@ function find() {
  * Where set-up has not been here: a binary that fits libtorch, without more ado. For a copy of the package that cannot
  * be written to, the addon that set-up has built into the cache.
  */
-function withoutSetup(search, looked) {
+function withoutSetup(looked) {
+  const search = findLibtorch();
   looked.push(...search.looked);
   const said = search.libtorch === null ? null : fromPrebuilt(search.libtorch);
   if (said?.addon !== undefined) return { addon: said.addon, libtorch: search.libtorch };

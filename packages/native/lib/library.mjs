@@ -54,11 +54,7 @@ const objectOf = (folder, unit) => join(folder, `${unit.hash.slice(0, 32)}.o`);
 
 function reuse(path) {
   if (!existsSync(path)) return false;
-  try {
-    utimesSync(path, new Date(), new Date());
-  } catch {
-    // another user's, in a cache that several share
-  }
+  utimesSync(path, new Date(), new Date());
   return true;
 }
 

@@ -6,8 +6,8 @@ import { fileURLToPath } from "node:url";
 import { SetupError, explainFileError } from "./errors.mjs";
 import { whyNotSupported } from "./platforms.mjs";
 
-/** Folder of @nbit/native. */
-export const packageFolder = join(dirname(fileURLToPath(import.meta.url)), "..");
+/** Folder of @nbit/native. A module that a bundler has made CommonJS of has no address. */
+export const packageFolder = join(dirname(fileURLToPath(import.meta.url ?? "file:///nowhere/lib/places.mjs")), "..");
 /** The installed addon of this copy of the package, and the record of what it was built for. */
 export const installedAddon = join(packageFolder, "build", "nbit.node");
 export const installedRecord = join(packageFolder, "build", "addon.json");
@@ -73,19 +73,6 @@ export function isSupported(version) {
   return major === SUPPORTED.oldest[0] && minor >= SUPPORTED.oldest[1] && minor <= SUPPORTED.newest[1];
 }
 
-/**
- * Throws under sudo: libtorch would lie where the user cannot read it, or as root's in the user's own cache, where the
- * next set-up could not write. With NBIT_HOME somebody has said where.
- */
-export function checkUser() {
-  const user = process.env["SUDO_USER"];
-  if (process.getuid?.() !== 0 || !user || user === "root" || process.env["NBIT_HOME"]) return;
-  throw new SetupError("NBIT_SUDO", {
-    problem: `set-up needs no root. Under sudo, libtorch would be root's in ${cacheFolder()}, and of no use to ${user}.`,
-    fix: `${SETUP_COMMAND}   # as ${user}; for all users of a machine: sudo NBIT_HOME=/opt/nbit ${SETUP_COMMAND}, and NBIT_HOME=/opt/nbit for each of them`,
-  });
-}
-
 /** Throws where this program cannot run at all. */
 export function checkPlatform() {
   const [major, minor] = process.versions.node.split(".").map(Number);
@@ -93,6 +80,12 @@ export function checkPlatform() {
     throw new SetupError("NBIT_NODE_VERSION", {
       problem: `Node.js ${OLDEST_NODE.join(".")} or newer is needed. This is ${process.versions.node} (${process.execPath}).`,
       fix: "nvm install 22   # or any other way to a newer Node.js",
+    });
+  }
+  if (process.versions.electron !== undefined) {
+    throw new SetupError("NBIT_ELECTRON", {
+      problem: `Electron ${process.versions.electron} lets no native code share memory with JavaScript (V8's memory cage), which nbit does.`,
+      fix: "node worker.mjs   # from the main process: child_process.fork with execPath of a Node.js, and messages",
     });
   }
   const platform = `${process.platform}-${process.arch}`;

@@ -120,13 +120,9 @@ function inFolder(folder) {
     });
 }
 
-/** METADATA of each wheel in `source`; `work` is forgotten when it is damaged. */
-export function metadataOf(source, work) {
-  try {
-    return contentsOf(source).metadata;
-  } catch (error) {
-    throw explain(error, source, work, work);
-  }
+/** METADATA of each wheel in `source`. */
+export function metadataOf(source) {
+  return contentsOf(source).metadata;
 }
 
 /** Rows of `name,sha256=…,size`; a name with a comma stands in quotes. */
@@ -181,7 +177,7 @@ export async function sha256Of(path, encoding = "hex") {
 function explain(error, source, stage, work) {
   if (error instanceof SetupError) return error;
   if (error instanceof Damaged || error instanceof ZipError || /^Z_/.test(error?.code) || error instanceof RangeError)
-    return Object.assign(corrupt(work, `${source}: ${error.message}`), { wheel: source });
+    return corrupt(work, `${source}: ${error.message}`);
   if (FULL.test(error?.code)) return diskFull(stage, error);
   if (typeof error?.syscall === "string") return unwritable(stage, error);
   return error;

@@ -1,6 +1,5 @@
 import { lastOf, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
-import { codeText } from "../terminal/errors.js";
 
 /** `nbit consolidate`: a folder of parts becomes a file. */
 export const consolidate: Command = {
@@ -31,7 +30,7 @@ export const consolidate: Command = {
       const known = [ArgumentError, CheckpointError, FileError, SafetensorsError].find((Kind) => error instanceof Kind);
       if (known === undefined || !(error instanceof known)) throw error;
       const message = error.message.replace(/^(consolidateCheckpoint|ShardedCheckpoint\.open): /, "nbit consolidate: ");
-      console.error(codeText(error, message));
+      console.error(`${error.code}: ${message}`);
       return 1;
     }
   },

@@ -4,7 +4,6 @@ import { completionOf } from "./completion.js";
 import { consolidate } from "./consolidate.js";
 import { doctor } from "./doctor.js";
 import { explain } from "./explain.js";
-import { explainError } from "./explain-error.js";
 import { helpOn } from "./help.js";
 import { init } from "./init.js";
 import { run } from "./launch.js";
@@ -22,7 +21,6 @@ const others = [
   tune,
   report,
   explain,
-  explainError,
   run,
   consolidate,
   xla,

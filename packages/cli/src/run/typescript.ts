@@ -13,9 +13,9 @@ export const TYPESCRIPT_PRELOAD = `--import=${new URL("../launch/typescript-prel
 
 let enabled = false;
 
-/** Of this thread; once is enough. Bun and Deno read TypeScript themselves. */
+/** Of this thread; once is enough. Bun reads TypeScript itself. */
 export function enableTypeScript(): void {
-  if (enabled || "bun" in process.versions || "deno" in process.versions) return;
+  if (enabled || "bun" in process.versions) return;
   enabled = true;
   // For threads that load data and ranks: they begin with the flags that stand here.
   if (!process.execArgv.includes(TYPESCRIPT_PRELOAD)) process.execArgv.push(TYPESCRIPT_PRELOAD);

@@ -1,5 +1,6 @@
 /** In which module a function was written: what a thread needs in order to have it too. */
 import { Session } from "node:inspector";
+import { ArgumentError } from "../../errors.js";
 
 /** Where a function can be had: what a program may also write itself, as a dataset. */
 export interface Place {
@@ -29,6 +30,13 @@ interface Looked {
  * does not notice. Costs a few milliseconds: once for a class, not for a value.
  */
 function look(value: object): Looked {
+  const runtime = ["bun", "deno"].find((name) => name in process.versions);
+  if (runtime !== undefined)
+    throw new ArgumentError(
+      "DataLoader",
+      `numWorkers to be 0 under ${runtime}, which does not tell in which module a class was written; or Node.js`,
+      value,
+    );
   const session = new Session();
   session.connect();
   const key = Symbol.for("@nbit/torch looks at");
