@@ -53,8 +53,17 @@ function attemptCalls(r: Recipe, skips: boolean): string[] {
 }
 
 /** Whose gradients are not finite when a step is skipped. */
-const nonFiniteOf = (r: Recipe): string[] =>
-  r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"];
+const nonFiniteOf = (r: Recipe, skipped: boolean): string[] | undefined => {
+  if (!skipped) return undefined;
+  return r.optimizers === 2 ? ["a.weight", "a.bias"] : ["a.weight", "a.bias", "b.weight", "b.bias"];
+};
+
+/** Of this batch, or, where a step is not the user's own, of others of its window. */
+const hasGradients = (r: Recipe, i: number, windowOpen: boolean): boolean =>
+  !happens(r, "null", i) || (windowOpen && !r.manual);
+/** Of a window that ends without a loss: its optimizer steps with what the other batches left. */
+const whatIsLeft = (endsWithNull: boolean, attempt: (optimizer: number) => string[]): string[] =>
+  endsWithNull ? attempt(0) : [];
 
 /** The order of precision.md, § 2. */
 function expected(r: Recipe): Seen {
@@ -66,7 +75,7 @@ function expected(r: Recipe): Seen {
   for (let i = 0; i < batchesOf(r); i++) {
     const isNull = happens(r, "null", i);
     overflowed ||= happens(r, "overflow", i);
-    const steps = windowEndsAt(r, i) && !isNull;
+    const steps: boolean = windowEndsAt(r, i) && hasGradients(r, i, windowOpen);
     const attempt = (optimizer: number): string[] => attemptCalls(r, overflowed && optimizer === 0);
     calls.push(
       "onAfterBatchTransfer",
@@ -76,10 +85,13 @@ function expected(r: Recipe): Seen {
       "trainingStep",
     );
     const optimizers = isNull ? [] : Array.from({ length: r.manual ? r.optimizers : 1 }, (_, o) => o);
-    const backwards = optimizers.flatMap((o) => [...BACKWARD, ...(steps ? attempt(o) : [])]);
-    if (r.manual) calls.push(...backwards, "autocast off");
-    else calls.push("autocast off", ...(windowOpen ? [] : ["onBeforeZeroGrad", "optimizerZeroGrad"]), ...backwards);
-    if (!isNull) windowOpen = !steps;
+    const backwards = [
+      ...optimizers.flatMap((o) => [...BACKWARD, ...(steps ? attempt(o) : [])]),
+      ...whatIsLeft(isNull && steps, attempt),
+    ];
+    const zeroGrad = windowOpen ? [] : ["onBeforeZeroGrad", "optimizerZeroGrad"];
+    calls.push(...(r.manual ? [...backwards, "autocast off"] : ["autocast off", ...zeroGrad, ...backwards]));
+    windowOpen = !steps && (windowOpen || !isNull);
     if (steps) calls.push("update");
     if (!r.manual && windowEndsAt(r, i)) calls.push("lrSchedulerStep");
     calls.push("callback.onTrainBatchEnd", "onTrainBatchEnd");
@@ -89,7 +101,7 @@ function expected(r: Recipe): Seen {
       skipped,
       lossScale: scale,
       hasNorm: steps && r.clip === "norm",
-      nonFinite: skipped ? nonFiniteOf(r) : undefined,
+      nonFinite: nonFiniteOf(r, skipped),
     });
     if (skipped) scale /= 2;
     if (steps) overflowed = false;

@@ -181,7 +181,8 @@ export class LightningModule extends ModuleHooks {
   }
 
   /**
-   * One batch of training. Return the loss, an object with `loss`, or null to skip backward and step for this batch.
+   * One batch of training. Return the loss, an object with `loss`, or null to skip backward for this batch, and its
+   * step, unless it ends a window of accumulation that has gradients.
    */
   trainingStep(_batch: Batch, _batchIdx: number): StepOutput {
     throw notDefined(this, "trainingStep", "fit");

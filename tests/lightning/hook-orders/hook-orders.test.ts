@@ -180,12 +180,6 @@ const withoutStep = (calls: readonly string[]): string[] =>
 /** Where nbit's calls are others by design: what they are, from Lightning's. */
 const BY_DESIGN: Readonly<Record<string, (calls: readonly string[]) => string[]>> = {
   "a step that gives nothing": withoutStep,
-  // Gradients of the window so far wait for the next step; they are not zeroed before it.
-  "a step that gives nothing, accumulation": (calls) => {
-    const left = withoutStep(calls);
-    const second = left.indexOf("m.trainingStep", left.indexOf("m.trainingStep") + 1);
-    return cut(left, "c.onBeforeZeroGrad", 3, second);
-  },
   // A run that goes on has been checked before.
   "resumed after an epoch, sanity check": (calls) => {
     const [start, end] = [calls.indexOf("c.onSanityCheckStart"), calls.indexOf("c.onSanityCheckEnd")];

@@ -130,9 +130,14 @@ export class TrainStep implements OptimizerRunner {
       return this.stepOptimizer(optimizer, this.#forwardBackward);
 
     const loss = this.#forwardBackward();
-    if ((loss === null && !this.#exchange.othersHadLoss) || !steps || optimizer === undefined) return; // earlier gradients stay
+    if (!steps || optimizer === undefined || !this.#hasGradients(loss)) return; // earlier gradients stay
     this.#prepareGradients(optimizer);
     this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
+  }
+
+  /** There is something to step with: of this batch, of other processes', or of a window that this batch closes. */
+  #hasGradients(loss: Tensor | null): boolean {
+    return loss !== null || this.#exchange.othersHadLoss || (this.#exchange.isAlone && !this.#batch.opensWindow);
   }
 
   /** Forward, then backward; null where the step method returned no loss. */
@@ -302,7 +307,7 @@ export class TrainStep implements OptimizerRunner {
         optimizer,
         precision.step(optimizer, () => this.#evaluate(optimizer, closure)),
       );
-    if (closure?.() === null && automaticOptimization && !this.#exchange.othersHadLoss) return; // nothing to step with; earlier gradients stay
+    if (closure !== undefined && !this.#hasGradients(closure()) && automaticOptimization) return; // earlier gradients stay
     const step = (): PrecisionStep => {
       this.#prepareGradients(optimizer);
       return precision.step(optimizer);

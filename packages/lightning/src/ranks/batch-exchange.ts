@@ -22,6 +22,11 @@ export class BatchExchange {
     return this.#strategy?.gradients ?? null;
   }
 
+  /** Gradients of a window are complete without an exchange. */
+  get isAlone(): boolean {
+    return this.#gradients === null;
+  }
+
   /** @param sync - Not within a window, at whose end its gradients travel together. */
   begin(sync: boolean): void {
     this.#sync = sync;
