@@ -1,2 +1,4 @@
-/** The path that the site's addresses begin with, where it is served from a folder of a host: "/nbit/". */
-export const BASE = "/";
+import { SITE } from "../packages/native/lib/help.mjs";
+
+/** The path that the site's addresses begin with: that of its one address, such as `/nbit/`; `/` until it has one. */
+export const BASE = SITE === "" ? "/" : new URL(SITE).pathname;

@@ -33,7 +33,7 @@ export const SECTIONS = [
   {
     title: "Precision",
     about: "Which numbers a run computes with, what that costs, and what to do when losses turn into NaN.",
-    pages: ["docs/precision-guide.md", "docs/autocast.md?"],
+    pages: ["docs/precision-guide.md", "docs/autocast.md"],
   },
   {
     title: "Low bit",
@@ -43,7 +43,7 @@ export const SECTIONS = [
   {
     title: "Memory and speed",
     about: "GPUs, what memory is taken and freed when, recorded steps and CUDA graphs, profiling.",
-    pages: ["docs/gpu.md", "docs/memory-model.md", "docs/recorded-steps.md", "docs/profiling.md"],
+    pages: ["docs/gpu.md", "docs/memory-model.md", "docs/recorded-steps.md", "docs/profiling.md", "docs/speed.md?"],
   },
   {
     title: "Several processes",
@@ -66,7 +66,16 @@ export const SECTIONS = [
   {
     title: "Troubleshooting",
     about: "Every error has a code; what each means, and what to do.",
-    pages: ["docs/set-up.md?", "docs/troubleshooting.md?", "docs/errors.md?", "docs/errors/*"],
+    pages: [
+      "docs/set-up.md",
+      "docs/errors.md",
+      "docs/errors/setup.md",
+      "docs/errors/cli.md",
+      "docs/errors/trainer.md",
+      "docs/errors/precision.md",
+      "docs/errors/tensors.md",
+      "docs/errors/*",
+    ],
   },
   {
     title: "Reference",

@@ -72,7 +72,7 @@ function sourcePage(file) {
 const pictures = (text) =>
   text.replace(
     /<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="([^"]+)">\s*<img ((?:[^>"]|"[^"]*")*?)src="([^"]+)">\s*<\/picture>/g,
-    '<img class="in-light" $2src="$3"><img class="in-dark" $2src="$1">',
+    '<div class="picture"><img class="in-light" $2src="$3"><img class="in-dark" $2src="$1"></div>',
   );
 
 const frontmatter = (fields) =>
@@ -94,6 +94,11 @@ function home(text) {
         text: "Neural networks in mixed and low precision",
         tagline:
           "In TypeScript, on libtorch: PyTorch's operators and numbers, Lightning's Trainer, and float32, bfloat16, float16 and float8 as one option.",
+        image: {
+          light: "/pictures/memory-light.svg",
+          dark: "/pictures/memory-dark.svg",
+          alt: "Memory of a training step of GPT-2 by precision: 10.6 GiB in float32, 5.7 in bf16, 4.2 in bf16-true",
+        },
         actions: [
           { theme: "brand", text: "Get started", link: "/getting-started" },
           { theme: "alt", text: "Recipes", link: "/recipes" },

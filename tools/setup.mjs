@@ -6,7 +6,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { FULL, SetupError, packageDiskFull } from "../packages/native/lib/errors.mjs";
 import { withLock } from "../packages/native/lib/lock.mjs";
-import { checkPlatform } from "../packages/native/lib/places.mjs";
+import { checkPlatform, checkUser } from "../packages/native/lib/places.mjs";
 import { Progress } from "../packages/native/lib/progress.mjs";
 import { endChildren } from "../packages/native/lib/run.mjs";
 import { readSetupFlags } from "../packages/native/lib/setup-flags.mjs";
@@ -21,6 +21,7 @@ import { root } from "./workspace.mjs";
  */
 export async function setup(progress = new Progress(), xla = {}, which = {}) {
   checkPlatform();
+  checkUser();
   const began = performance.now();
   try {
     mkdirSync(join(root, "build"), { recursive: true });

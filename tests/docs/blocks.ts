@@ -45,6 +45,7 @@ export const guides = [
   "docs/recorded-steps.md",
   "docs/profiling.md",
   "docs/precision-guide.md",
+  "docs/autocast.md",
   "docs/low-bit.md",
   "docs/low-bit-optimizers.md",
   "docs/low-bit-gpu.md",

@@ -49,13 +49,15 @@ async function withoutTypeScript([command, ...flags]) {
         return 1;
       }
     }
-    default:
+    default: {
+      const { SETUP_COMMAND } = await native("build");
+      const code = "NBIT_NOT_BUILT";
       console.error(
-        "nbit: not built yet. Received: " +
-          (command ?? "no command") +
-          ". Run `nbit setup` first; `nbit doctor` works already.",
+        `${code}: this copy of nbit is not built yet. Received: nbit ${command ?? "without a command"}.\n` +
+          `  Fix: ${SETUP_COMMAND}   # fetches and builds what is missing; nbit doctor works already`,
       );
       return 1;
+    }
   }
 }
 

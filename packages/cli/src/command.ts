@@ -65,6 +65,8 @@ export interface Command {
     readonly what: string;
     readonly files?: boolean;
     readonly choices?: readonly string[];
+    /** Words that only completion needs. */
+    readonly more?: () => Promise<readonly string[]>;
   };
   /** Beginnings of flags that a program declares: `model` for `--model.lr`. */
   readonly sections?: readonly string[];

@@ -52,7 +52,11 @@ test("help lists every command; no command is help", async () => {
 test("an unknown command or argument is refused with what is accepted", async () => {
   const command = await nbit(["docter"]);
   assert.equal(command.status, 2);
-  assert.equal(command.stderr, 'ERR_COMMAND: nbit: expected doctor. Received: "docter". `nbit help` lists them.\n');
+  assert.equal(
+    command.stderr,
+    'ERR_COMMAND: nbit: expected doctor. Received: "docter". `nbit help` lists them.\n' +
+      "More: npx nbit explain-error ERR_COMMAND\n",
+  );
   const far = await nbit(["frobnicate"]);
   assert.match(far.stderr, /^ERR_COMMAND: nbit: expected a command of init, fit, .*, help\. Received: "frobnicate"/);
   const flag = await nbit(["doctor", "--jsn"]);

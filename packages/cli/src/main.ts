@@ -6,6 +6,7 @@ import { unknownCommand } from "./commands/help.js";
 import { commands } from "./commands/index.js";
 import { CommandError } from "./errors.js";
 import { helpText } from "./help/text.js";
+import { codeText, moreOf } from "./terminal/errors.js";
 
 /**
  * Runs one command of `nbit`.
@@ -21,12 +22,11 @@ export async function main(args: readonly string[]): Promise<number> {
     return await carryOut(args);
   } catch (error) {
     if (isError(error) && error.name === "SetupError") {
-      console.error(plainText(error.message, "\n")); // begins with its code
+      console.error([plainText(error.message, "\n"), ...moreOf(error)].join("\n")); // begins with its code
       return 1;
     }
-    const code = misused(error);
-    if (code === null) throw error;
-    console.error(plainText(`${code}: ${(error as Error).message}`, "\n"));
+    if (!isMisuse(error)) throw error;
+    console.error(codeText(error));
     return 2;
   }
 }
@@ -41,13 +41,10 @@ async function carryOut(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-/**
- * The code of an error that is about how the program was called or configured, where a stack would say nothing more;
- * else null.
- */
-function misused(error: unknown): string | null {
-  if (!isError(error) || !("code" in error) || typeof error.code !== "string") return null;
-  return error instanceof CommandError || error.name === "MisconfigurationError" ? error.code : null;
+/** Whether an error is about how the program was called or configured: a stack would say nothing more. */
+function isMisuse(error: unknown): error is Error {
+  if (!isError(error) || !("code" in error) || typeof error.code !== "string") return false;
+  return error instanceof CommandError || error.name === "MisconfigurationError";
 }
 
 const ALIASES: ReadonlyMap<string, string> = new Map([

@@ -226,7 +226,7 @@ test("the comparison as text is aligned and says the same", () => {
 });
 
 test("names from a log cannot become markup or script", () => {
-  const evil = '</script><script>alert(1)</script><b a="';
+  const evil = '<b a="</script><script>alert(1)';
   const run = parseRunLog(
     logText({ name: "NAME", skips: true })
       .replaceAll("NAME", JSON.stringify(evil).slice(1, -1))

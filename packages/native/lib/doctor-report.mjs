@@ -43,7 +43,7 @@ function processor({ cpu, addon: { info, threads } }) {
       "libtorch",
       info === null
         ? "not loaded"
-        : `${info.cpuCapability} kernels, oneDNN ${yesOrNo(info.mkldnn)}, MKL ${yesOrNo(info.mkl)}`,
+        : `${info.cpuCapability} kernels${info.cpuCapability === "DEFAULT" ? " (no AVX2: slower, same results within rounding)" : ""}, oneDNN ${yesOrNo(info.mkldnn)}, MKL ${yesOrNo(info.mkl)}`,
     ],
     [
       "threads",

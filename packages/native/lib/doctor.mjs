@@ -14,6 +14,8 @@ import { SETUP_COMMAND, cacheFolder, checkPlatform, installedAddon, packageFolde
 import { choosePrebuilt, whyNoneFor } from "./prebuilt.mjs";
 import { precisionTable } from "./precision-table.mjs";
 import { ask, inPath } from "./run.mjs";
+import { setupWith } from "./torch-choice.mjs";
+import { sizeText } from "./wheel-sizes.mjs";
 
 export { renderReport } from "./doctor-report.mjs";
 
@@ -70,7 +72,11 @@ function addProblems(problems, { search, compiler, addon, gpus, chosen }) {
   const add = (code, problem, fix) => problems.push({ code, problem, fix });
   const libtorch = search?.libtorch ?? null;
   if (libtorch === null && search !== null)
-    add("NBIT_NO_LIBTORCH", "no libtorch was found; set-up fetches one.", SETUP_COMMAND);
+    add(
+      "NBIT_NO_LIBTORCH",
+      `no libtorch was found; set-up fetches one: ${sizeText(gpus.devices.length > 0, false)}.`,
+      SETUP_COMMAND,
+    );
   const why = libtorch === null ? whyNoneFor(torchSpec()) : (chosen?.reason ?? null);
   const needed = why !== null && addon.state !== "loads";
   if (compiler === null && needed && !problems.some((p) => /COMPILER/.test(p.code))) {
@@ -88,7 +94,7 @@ function addProblems(problems, { search, compiler, addon, gpus, chosen }) {
     add(
       "NBIT_CPU_BUILD",
       `there is a GPU, but ${describeLibtorch(libtorch)} is a build for CPUs.`,
-      "export LIBTORCH=/path/to/a/CUDA/build   # or NBIT_TORCH_SPEC; then set up again",
+      `${setupWith("--cuda")}   # ${sizeText(true, false)}; or export LIBTORCH=/path/to/a/CUDA/build, then set up again`,
     );
 }
 
@@ -101,8 +107,9 @@ function usableGpu({ info }, { devices }) {
 function examinePython() {
   const path = inPath("python3");
   if (path === null) return null;
-  const pip = ask(path, ["-m", "pip", "--version"])?.split(" from ")[0] ?? null;
-  return { path, version: ask(path, ["--version"]) ?? "does not run", pip };
+  const pip = /^pip [\d.]+\w*/.exec(ask(path, ["-m", "pip", "--version"]) ?? "")?.[0] ?? null;
+  const version = /^Python \S+/.exec(ask(path, ["--version"]) ?? "")?.[0] ?? "does not run";
+  return { path, version, pip };
 }
 
 async function examineAddon({ libtorch, compiler, chosen }, installed, attempt) {

@@ -4,6 +4,7 @@
  */
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
+import { helpOf } from "./help.mjs";
 import { megabytes } from "./progress.mjs";
 import { inPath } from "./run.mjs";
 
@@ -22,6 +23,8 @@ export class SetupError extends Error {
     this.problem = problem;
     this.fix = fix;
     this.looked = looked;
+    this.help = helpOf(code);
+    this.details = details;
   }
 }
 

@@ -12,7 +12,7 @@ import { WHOLE, describeLibtorch, findLibtorch, inspect, wrongVersion } from "./
 import { withLock } from "./lock.mjs";
 import { requirementsOf } from "./markers.mjs";
 import { SUPPORTED_TEXT, cacheFolder, isSupported, makeFolder } from "./places.mjs";
-import { setupWith, attemptsFor, chooseTorch, matchesDevice } from "./torch-choice.mjs";
+import { attemptsFor, chooseTorch, matchesDevice, quoted, setupWith } from "./torch-choice.mjs";
 import { corrupt, isWanted, metadataOf, sha256Of, unpack } from "./unpack.mjs";
 import { checkSpace, download, findFetcher, publishedHash, sizeOf } from "./wheel.mjs";
 import { sizeText, spaceFor } from "./wheel-sizes.mjs";
@@ -62,17 +62,12 @@ async function fetchInto(cache, { choice, headers, fetcher, gpu }, progress) {
   const wanted = (name) => isWanted(name, headers);
   const wheels =
     fetcher === null
-      ? await fromFolder(choice, work, headers, progress)
+      ? await fromFolder(choice, work, headers, progress).catch(blameOwner)
       : await fromIndexes({ choice, fetcher, gpu, work, headers, size: sizeText(cuda, headers) }, progress);
-  await progress.step("libtorch", "unpacking and verifying", async (update) => {
-    for (const wheel of wheels) {
-      try {
-        await unpack(wheel, stage, work, update, wanted);
-      } catch (error) {
-        throw fetcher === null && error.code === "NBIT_DOWNLOAD_CORRUPT" ? damagedOfOnes(wheel, error) : error;
-      }
-    }
+  const unpacking = progress.step("libtorch", "unpacking and verifying", async (update) => {
+    for (const wheel of wheels) await unpack(wheel, stage, work, update, wanted);
   });
+  await (fetcher === null ? unpacking.catch(blameOwner) : unpacking);
   const found = inspect(join(stage, "torch"), headers);
   if (typeof found === "string") throw corrupt(work, `the wheel unpacked to ${stage} is not a libtorch: ${found}`);
   refuseOthers(choice, found, work);
@@ -123,7 +118,7 @@ const ANY_PYTHON = [
 
 /** A build for CUDA asks for NVIDIA's libraries. */
 async function withRequired(fetched, { fetcher, work, headers }, progress) {
-  const requires = fetched.flatMap((wheel) => nvidiaOf(metadataOf(wheel)));
+  const requires = fetched.flatMap((wheel) => nvidiaOf(metadataOf(wheel, work)));
   if (requires.length === 0) return fetched;
   const texts = requires.map(({ text }) => (headers ? withHeaders(text) : text));
   const more = await progress.step("libtorch", "fetching its CUDA libraries", (update) =>
@@ -137,10 +132,10 @@ const nvidiaOf = (metadata, extras) =>
 
 async function fromFolder(choice, work, headers, progress) {
   const torch = torchIn(choice);
-  const requires = nvidiaOf(metadataOf(torch)).map((each) =>
+  const requires = nvidiaOf(metadataOf(torch, work)).map((each) =>
     headers && each.name === "cuda-toolkit" ? { ...each, extras: [...each.extras, "cccl", "crt"] } : each,
   );
-  const more = requiredIn(choice.wheels, requires, (wheel, extras) => nvidiaOf(metadataOf(wheel), extras));
+  const more = requiredIn(choice.wheels, requires, (wheel, extras) => nvidiaOf(metadataOf(wheel, work), extras));
   const wheels = [torch, ...more];
   await progress.step(
     "libtorch",
@@ -152,11 +147,13 @@ async function fromFolder(choice, work, headers, progress) {
   return wheels;
 }
 
-function damagedOfOnes(wheel, error) {
-  return new SetupError("NBIT_DOWNLOAD_CORRUPT", {
-    problem: `${wheel} is damaged.`,
-    details: error.message.split("\n").slice(1).join("\n"),
-    fix: `rm '${wheel}'   # and copy it again`,
+/** A wheel of a folder is not ours to remove, and nothing fetches it again. */
+function blameOwner(error) {
+  if (error.code !== "NBIT_DOWNLOAD_CORRUPT" || error.wheel === undefined) throw error;
+  throw new SetupError(error.code, {
+    problem: `${error.wheel} is damaged.`,
+    details: error.details,
+    fix: `rm ${quoted(error.wheel)}   # and copy it again`,
     cause: error,
   });
 }

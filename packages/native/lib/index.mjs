@@ -16,18 +16,20 @@ import { SetupError } from "./errors.mjs";
 import { findLibtorch, inspect } from "./libtorch.mjs";
 import { SETUP_COMMAND, checkPlatform, installedAddon } from "./places.mjs";
 import { cachedPrebuilt, choosePrebuilt, placePrebuilt } from "./prebuilt.mjs";
+import { sizeText } from "./wheel-sizes.mjs";
 
 /** @returns {{ addon: string, libtorch: import("./libtorch.mjs").Libtorch | null }} */
 function find() {
   checkPlatform();
+  if (existsSync(installedAddon)) return { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null };
   checkBundled();
   const looked = [];
-  const found = existsSync(installedAddon)
-    ? { addon: installedAddon, libtorch: readInstalled()?.libtorch ?? null }
-    : withoutSetup(looked);
+  const search = findLibtorch();
+  const found = withoutSetup(search, looked);
   if (found !== null) return found;
+  const fetches = search.libtorch === null ? `, and no libtorch: ${sizeText(existsSync("/dev/nvidiactl"), false)}` : "";
   throw new SetupError("NBIT_NOT_SET_UP", {
-    problem: "there is no native addon yet for this copy of nbit.",
+    problem: `there is no native addon yet for this copy of nbit${fetches}.`,
     looked: [{ place: installedAddon, found: "no such file" }, ...looked],
     fix: SETUP_COMMAND,
   });
@@ -37,8 +39,7 @@ function find() {
  * Where set-up has not been here: a binary that fits libtorch, without more ado. For a copy of the package that cannot
  * be written to, the addon that set-up has built into the cache.
  */
-function withoutSetup(looked) {
-  const search = findLibtorch();
+function withoutSetup(search, looked) {
   looked.push(...search.looked);
   const said = search.libtorch === null ? null : fromPrebuilt(search.libtorch);
   if (said?.addon !== undefined) return { addon: said.addon, libtorch: search.libtorch };

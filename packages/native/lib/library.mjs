@@ -54,7 +54,11 @@ const objectOf = (folder, unit) => join(folder, `${unit.hash.slice(0, 32)}.o`);
 
 function reuse(path) {
   if (!existsSync(path)) return false;
-  utimesSync(path, new Date(), new Date());
+  try {
+    utimesSync(path, new Date(), new Date());
+  } catch {
+    // another user's, in a cache that several share
+  }
   return true;
 }
 

@@ -11,6 +11,7 @@ const UNITS = { kB: 1e3, MB: 1e6, GB: 1e9 };
 const TRIES = 3; // of a pip that cannot go on where a connection broke
 const BROKEN =
   /IncompleteRead|Connection broken|incomplete-download|Download failed|ReadTimeoutError|ConnectionResetError|Connection aborted|Read timed out/i;
+const OTHER_HASH = /DO NOT MATCH THE HASHES/i;
 const UNREACHABLE =
   /NewConnectionError|Max retries exceeded|connection error|timed out|ConnectTimeout|NameResolution|ProxyError|SSLError|Could not fetch URL/i;
 
@@ -62,11 +63,15 @@ export async function runPip(call) {
       rmSync(join(incoming, "wheels"), { recursive: true });
       return hashesIn(said, wheels);
     }
-    const broken = result.signal === null && BROKEN.test(result.output) && !FULL.test(result.output + said);
-    if (!broken || resumes(fetcher.version) || tried === TRIES)
+    const older = !resumes(fetcher.version);
+    const failed = result.signal === null && !FULL.test(result.output + said);
+    const broken = failed && BROKEN.test(result.output);
+    // An older pip takes the half of a wheel for a whole one, with another hash than the index says.
+    const half = failed && older && OTHER_HASH.test(result.output);
+    if ((!broken && !half) || !older || tried === TRIES)
       throw explain(result, call, said, broken ? { bytes: biggest, tried } : null);
     update(
-      `the connection broke after ${megabytes(biggest)}. pip ${fetcher.version} cannot go on there, as 25.1 and newer can: fetching ${spec} from its beginning`,
+      `${broken ? `the connection broke after ${megabytes(biggest)}` : "what came is not the whole wheel"}. pip ${fetcher.version} cannot go on there, as 25.1 and newer can: fetching ${spec} from its beginning`,
       true,
     );
   }
@@ -106,8 +111,7 @@ function explain(result, { fetcher, folder, spec, offer }, log, broken) {
   if (FULL.test(everything)) return diskFull(folder, null);
   if (/(Permission denied|Read-only file system)/.test(result.output)) return unwritable(folder, null, details);
   if (broken !== null) return brokenOff(fetcher, spec, broken, details);
-  if (/THESE PACKAGES DO NOT MATCH THE HASHES|BadZipFile|invalid wheel/i.test(everything))
-    return corrupt(folder, details);
+  if (OTHER_HASH.test(everything) || /BadZipFile|invalid wheel/i.test(everything)) return corrupt(folder, details);
   const offered = /\(from versions: (?!none)([^)]+)\)/.exec(result.output)?.[1];
   const conflict = /ResolutionImpossible|conflicting dependencies/.test(result.output); // a constraints file of pip's, for example
   if (offered === undefined && !conflict && UNREACHABLE.test(everything)) {

@@ -73,6 +73,19 @@ export function isSupported(version) {
   return major === SUPPORTED.oldest[0] && minor >= SUPPORTED.oldest[1] && minor <= SUPPORTED.newest[1];
 }
 
+/**
+ * Throws under sudo: libtorch would lie where the user cannot read it, or as root's in the user's own cache, where the
+ * next set-up could not write. With NBIT_HOME somebody has said where.
+ */
+export function checkUser() {
+  const user = process.env["SUDO_USER"];
+  if (process.getuid?.() !== 0 || !user || user === "root" || process.env["NBIT_HOME"]) return;
+  throw new SetupError("NBIT_SUDO", {
+    problem: `set-up needs no root. Under sudo, libtorch would be root's in ${cacheFolder()}, and of no use to ${user}.`,
+    fix: `${SETUP_COMMAND}   # as ${user}; for all users of a machine: sudo NBIT_HOME=/opt/nbit ${SETUP_COMMAND}, and NBIT_HOME=/opt/nbit for each of them`,
+  });
+}
+
 /** Throws where this program cannot run at all. */
 export function checkPlatform() {
   const [major, minor] = process.versions.node.split(".").map(Number);

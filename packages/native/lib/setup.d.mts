@@ -6,6 +6,8 @@ export class SetupError extends Error {
   readonly problem: string;
   readonly fix: string;
   readonly looked: readonly { readonly place: string; readonly found: string }[];
+  /** The command that explains the code. */
+  readonly help: string;
 }
 
 /** Shows what set-up does: one live line on a terminal, plain lines elsewhere. */

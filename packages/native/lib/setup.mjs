@@ -9,7 +9,7 @@ import { planAddon } from "./addon-plan.mjs";
 import { findCompiler, noCompiler } from "./compiler.mjs";
 import { fetchLibtorch } from "./fetch-libtorch.mjs";
 import { findLibtorch, noHeaders } from "./libtorch.mjs";
-import { checkPlatform } from "./places.mjs";
+import { checkPlatform, checkUser } from "./places.mjs";
 import { cachedPrebuilt, choosePrebuilt, placePrebuilt, sourcesHash, whyNoneFor } from "./prebuilt.mjs";
 import { Progress } from "./progress.mjs";
 import { endChildren } from "./run.mjs";
@@ -29,6 +29,7 @@ import { buildOf, chooseTorch } from "./torch-choice.mjs";
  */
 export async function setupNative({ progress = new Progress(), ...which } = {}) {
   checkPlatform();
+  checkUser();
   const choice = chooseTorch(which);
   const stop = (signal) => {
     endChildren();

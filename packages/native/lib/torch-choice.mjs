@@ -25,7 +25,7 @@ export const PINNED_VERSION = PINNED_SPEC.replace("torch==", "");
 /**
  * @param {{ cpu?: boolean, cuda?: boolean, torch?: string, wheels?: string }} [flags]
  * @returns {Choice}
- * @throws {SetupError} NBIT_SETUP_FLAGS, NBIT_TORCH_VERSION, NBIT_WHEELS: before anything is looked for.
+ * @throws {SetupError} NBIT_SETUP_FLAGS, NBIT_TORCH_VERSION, NBIT_WHEELS_MISSING: before anything is looked for.
  */
 export function chooseTorch({ cpu = false, cuda = false, torch, wheels } = {}) {
   if (cpu && cuda) throw wrongFlags("--cpu and --cuda", "one of them", setupWith("--cpu"));
@@ -81,7 +81,7 @@ const NOTHING = { version: null, local: null, device: null, explicit: false, ver
 function wheelsFolder(path) {
   const folder = resolve(path);
   if (existsSync(folder) && statSync(folder).isDirectory()) return folder;
-  throw new SetupError("NBIT_WHEELS", {
+  throw new SetupError("NBIT_WHEELS_MISSING", {
     problem: `--wheels names a folder with the wheel of PyTorch. Received: ${folder}, which is no folder.`,
     fix: downloadCommand(folder, `${PINNED_SPEC}+cpu`),
   });

@@ -120,9 +120,13 @@ function inFolder(folder) {
     });
 }
 
-/** METADATA of each wheel in `source`. */
-export function metadataOf(source) {
-  return contentsOf(source).metadata;
+/** METADATA of each wheel in `source`; `work` is forgotten when it is damaged. */
+export function metadataOf(source, work) {
+  try {
+    return contentsOf(source).metadata;
+  } catch (error) {
+    throw explain(error, source, work, work);
+  }
 }
 
 /** Rows of `name,sha256=…,size`; a name with a comma stands in quotes. */
@@ -177,7 +181,7 @@ export async function sha256Of(path, encoding = "hex") {
 function explain(error, source, stage, work) {
   if (error instanceof SetupError) return error;
   if (error instanceof Damaged || error instanceof ZipError || /^Z_/.test(error?.code) || error instanceof RangeError)
-    return corrupt(work, `${source}: ${error.message}`);
+    return Object.assign(corrupt(work, `${source}: ${error.message}`), { wheel: source });
   if (FULL.test(error?.code)) return diskFull(stage, error);
   if (typeof error?.syscall === "string") return unwritable(stage, error);
   return error;

@@ -3,6 +3,7 @@
  * and the fix.
  */
 
+import { helpOf } from "@nbit/native/help";
 import { deviceLostMessage, saysDeviceLost } from "./device-lost.js";
 import { readable } from "./libtorch-messages.js";
 import { plainText, quoted } from "./plain-text.js";
@@ -10,11 +11,14 @@ import { plainText, quoted } from "./plain-text.js";
 /** Base of every error that nbit raises on purpose. */
 export class NbitError extends Error {
   readonly code: string;
+  /** The command that explains the code. Node.js shows it below the stack of an error that nobody caught. */
+  readonly help: string;
   constructor(message: string, code: string, options?: ErrorOptions) {
     // Whatever names it quotes: a message is read in a terminal.
     super(plainText(message, "\n\t"), options);
     this.name = new.target.name;
     this.code = code;
+    this.help = helpOf(code);
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
 import { main } from "../main.js";
@@ -27,13 +27,13 @@ async function clean(...args: string[]): Promise<{ status: number; said: string 
   const mocks = (["log", "error"] as const).map((name) =>
     mock.method(console, name, (...parts: unknown[]) => void (said += `${parts.join(" ")}\n`)),
   );
-  const before = process.env["XDG_CACHE_HOME"];
-  process.env["XDG_CACHE_HOME"] = home;
+  const before = process.env["NBIT_HOME"];
+  process.env["NBIT_HOME"] = cache;
   try {
     return { status: await main(["clean", ...args]), said };
   } finally {
-    if (before === undefined) delete process.env["XDG_CACHE_HOME"];
-    else process.env["XDG_CACHE_HOME"] = before;
+    if (before === undefined) delete process.env["NBIT_HOME"];
+    else process.env["NBIT_HOME"] = before;
     for (const each of mocks) each.mock.restore();
   }
 }
@@ -60,8 +60,8 @@ test("entries say what they are and how large, the largest first, and whether th
 test("what comes back by itself goes; what was fetched and what nobody knows stays, but for --all", async () => {
   fill();
   const listed = await clean("--list");
-  assert.match(listed.said, /goes: a compiled addon/);
-  assert.match(listed.said, /stays: libtorch, fetched/);
+  assert.match(listed.said, /goes: the addon for one libtorch/);
+  assert.match(listed.said, /stays: libtorch for CPUs, fetched/);
   assert.ok(existsSync(join(cache, "objects")));
   const asked = await clean();
   assert.equal(asked.status, 2);
@@ -74,4 +74,18 @@ test("what comes back by itself goes; what was fetched and what nobody knows sta
   );
   assert.equal((await clean("--all", "-y")).status, 0);
   assert.match((await clean()).said, /^Nothing is in the cache/);
+});
+
+test("nothing is taken away from under a set-up that runs; one that was ended leaves nothing in the way", async () => {
+  fill();
+  const lock = join(cache, "libtorch.lock");
+  writeFileSync(lock, JSON.stringify({ pid: process.pid, host: hostname(), since: 0 }));
+  const refused = await clean("--all", "--yes");
+  assert.equal(refused.status, 2);
+  assert.match(refused.said, /ERR_SETUP_RUNNING: .*libtorch\.lock/);
+  assert.ok(existsSync(join(cache, "libtorch-2.13.0-cpu")));
+  assert.equal((await clean("--list")).status, 0);
+  writeFileSync(lock, JSON.stringify({ pid: 2 ** 22 + 1, host: hostname(), since: 0 })); // more than Linux gives
+  assert.equal((await clean("--all", "--yes")).status, 0);
+  assert.ok(!existsSync(lock));
 });

@@ -1,7 +1,9 @@
 /** `nbit clean`: what set-up and runs have left in the cache. */
-import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, readdirSync, rmSync, statSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { plainText } from "@nbit/torch/messages";
+import { isError } from "@nbit/torch/realm";
 import { formatBytes } from "@nbit/torch/format";
 import { lastOf, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
@@ -15,7 +17,8 @@ interface Kind {
   readonly rebuilt: boolean;
 }
 const KINDS: readonly Kind[] = [
-  { pattern: /^libtorch-/, what: "libtorch, fetched by nbit setup", rebuilt: false },
+  { pattern: /^libtorch-.*-cpu$/, what: "libtorch for CPUs, fetched by nbit setup", rebuilt: false },
+  { pattern: /^libtorch-/, what: "libtorch for CUDA with NVIDIA's libraries, fetched by nbit setup", rebuilt: false },
   {
     pattern: /^tensorflow-cpu-/,
     what: "what the plugin for CPUs is built of, fetched by nbit setup --xla",
@@ -23,11 +26,13 @@ const KINDS: readonly Kind[] = [
   },
   { pattern: /^libtpu-/, what: "libtpu, fetched by nbit setup --tpu", rebuilt: false },
   { pattern: /^xla-cpu-/, what: "the plugin that runs XLA programs on the CPU", rebuilt: false },
-  { pattern: /^addon-/, what: "a compiled addon; each installed package has its own copy", rebuilt: true },
+  { pattern: /^addon-/, what: "the addon for one libtorch; each installed package has its own copy", rebuilt: true },
   { pattern: /^xla-host-/, what: "a compiled addon that loads plugins", rebuilt: true },
   { pattern: /^objects$/, what: "object files, which make compiling again faster", rebuilt: true },
   { pattern: /^kernels$/, what: "machine code of kernels, made for the GPU at their first use", rebuilt: true },
   { pattern: /^downloads$/, what: "downloads, whole and unfinished", rebuilt: true },
+  { pattern: /^(nvrtc|clang-format-)/, what: "a tool of nbit's own development", rebuilt: false },
+  { pattern: /\.lock$/, what: "the mark of a set-up that runs, or was ended", rebuilt: true },
   { pattern: /^xla-programs$/, what: "programs that were compiled for devices of XLA's", rebuilt: true },
 ];
 const UNKNOWN: Omit<Kind, "pattern"> = { what: "something that no part of nbit is known to have left", rebuilt: false };
@@ -78,6 +83,9 @@ export const clean: Command = {
   summary: "remove what compiling and runs have left in the cache; --all: what was fetched, too",
   usage: "[--all] [--yes] [--list]",
   words: { most: 0, what: "flags alone" },
+  about:
+    "Lists every entry of NBIT_HOME or ~/.cache/nbit, the largest first: what it is, how large, whether it goes, and " +
+    "whether something here needs it. Then asks.",
   groups: [
     {
       title: "Flags",
@@ -98,6 +106,8 @@ export const clean: Command = {
       console.log(plainText(`Nothing is in the cache, ${folder}.`));
       return 0;
     }
+    const running = runningSetup(folder);
+    if (running !== null && given.get("list") !== true) throw busy(running);
     const goes = (entry: CacheEntry): boolean => all || (entry.rebuilt && !entry.inUse);
     await measureWide();
     console.log(plainText(folder));
@@ -124,6 +134,43 @@ export const clean: Command = {
     return 0;
   },
 };
+
+const BEAT_MS = 30_000;
+/** The lock that a set-up keeps alive at this moment, by a beat every two seconds. */
+function runningSetup(folder: string): string | null {
+  const alive = (path: string): boolean => {
+    try {
+      return Date.now() - statSync(path).mtimeMs < BEAT_MS && setupLives(path);
+    } catch {
+      return false; // gone meanwhile
+    }
+  };
+  return (
+    namesIn(folder)
+      .filter((name) => name.endsWith(".lock"))
+      .map((name) => join(folder, name))
+      .find(alive) ?? null
+  );
+}
+
+/** A lock names its process; one of another host is judged by its beat alone. */
+function setupLives(path: string): boolean {
+  const [, pid] = /"pid":(\d+)/.exec(readFileSync(path, "utf8")) ?? [];
+  if (pid === undefined || !readFileSync(path, "utf8").includes(JSON.stringify(hostname()))) return true;
+  try {
+    process.kill(Number(pid), 0);
+    return true;
+  } catch (error) {
+    return isError(error) && "code" in error && error.code === "EPERM";
+  }
+}
+
+function busy(lock: string): CommandError {
+  return new CommandError(
+    "ERR_SETUP_RUNNING",
+    `nbit clean: expected that no set-up is running. Received: ${lock}, which one holds. Wait for it, or end it.`,
+  );
+}
 
 /** Paths without which nothing runs here. */
 async function neededHere(folder: string): Promise<string[]> {

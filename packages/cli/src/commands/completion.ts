@@ -19,17 +19,22 @@ export function completionOf(all: () => readonly Command[]): Command {
     about: `Print a script for a shell, once:\n\n${SHELLS.map((shell) => `  ${ADVICE[shell]}`).join("\n")}`,
     words: { most: 1, what: `one of ${SHELLS.join(", ")}`, choices: SHELLS },
     groups: [],
-    run({ words: [shell] }) {
+    async run({ words: [shell] }) {
       const known = SHELLS.find((name) => name === shell);
       if (known === undefined)
         throw new CommandError(
           "ERR_ARGUMENTS",
           `nbit completion: expected one of ${SHELLS.join(", ")}. Received: ${shell ?? "nothing"}.`,
         );
-      console.log(WRITERS[known](all()));
-      return Promise.resolve(0);
+      console.log(WRITERS[known](await Promise.all(all().map(withWords))));
+      return 0;
     },
   };
+}
+
+async function withWords(command: Command): Promise<Command> {
+  const { more } = command.words;
+  return more === undefined ? command : { ...command, words: { ...command.words, choices: await more() } };
 }
 
 const WRITERS: Readonly<Record<Shell, (commands: readonly Command[]) => string>> = { bash, zsh, fish };

@@ -1,5 +1,6 @@
 import { lastOf, type Command } from "../command.js";
 import { CommandError } from "../errors.js";
+import { codeText } from "../terminal/errors.js";
 
 /** `nbit consolidate`: a folder of parts becomes a file. */
 export const consolidate: Command = {
@@ -30,7 +31,7 @@ export const consolidate: Command = {
       const known = [ArgumentError, CheckpointError, FileError, SafetensorsError].find((Kind) => error instanceof Kind);
       if (known === undefined || !(error instanceof known)) throw error;
       const message = error.message.replace(/^(consolidateCheckpoint|ShardedCheckpoint\.open): /, "nbit consolidate: ");
-      console.error(`${error.code}: ${message}`);
+      console.error(codeText(error, message));
       return 1;
     }
   },

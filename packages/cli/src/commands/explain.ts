@@ -1,5 +1,6 @@
 import { plainText } from "@nbit/torch/messages";
 import type { Command, Flags } from "../command.js";
+import { codeText } from "../terminal/errors.js";
 import { CONFIG_FLAGS, PARTS_FLAGS, SECTIONS, trainerGroups, VERBOSE } from "../run/flags.js";
 
 const OWN: Flags = new Map([
@@ -48,7 +49,7 @@ With --accelerator tpu or xla, or --topology: one step runs on the host, the nex
     } catch (error) {
       // The compiler's own words, or an operator with the user's line: a stack says nothing more.
       if (!(error instanceof Error) || error.name !== "XlaError" || !("code" in error)) throw error;
-      console.error(plainText(`${String(error.code)}: ${error.message}`, "\n"));
+      console.error(codeText(error));
       return 1;
     }
   },

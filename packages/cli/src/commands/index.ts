@@ -4,6 +4,7 @@ import { completionOf } from "./completion.js";
 import { consolidate } from "./consolidate.js";
 import { doctor } from "./doctor.js";
 import { explain } from "./explain.js";
+import { explainError } from "./explain-error.js";
 import { helpOn } from "./help.js";
 import { init } from "./init.js";
 import { run } from "./launch.js";
@@ -21,6 +22,7 @@ const others = [
   tune,
   report,
   explain,
+  explainError,
   run,
   consolidate,
   xla,

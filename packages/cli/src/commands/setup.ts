@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import type { TorchFlags } from "@nbit/native/setup";
 import { lastOf, type Command } from "../command.js";
+import { moreOf } from "../terminal/errors.js";
 
 /** In a clone: dependencies, libtorch, addons, TypeScript. In an installed package: libtorch and addons. */
 export const setup: Command = {
@@ -64,7 +65,7 @@ export const setup: Command = {
       }
     } catch (error) {
       if (!(error instanceof SetupError)) throw error;
-      console.error(error.message);
+      console.error([error.message, ...moreOf(error)].join("\n"));
       return 1;
     }
     console.log("Set up. `nbit doctor` shows what each precision runs on.");

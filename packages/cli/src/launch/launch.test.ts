@@ -10,6 +10,7 @@ import type { FlagValue } from "../command.js";
 import { run } from "../commands/launch.js";
 import { CommandError } from "../errors.js";
 import { launchOptions } from "./flags.js";
+import { withMore } from "../testing/with-more.js";
 
 const bin = fileURLToPath(new URL("../../bin/nbit.mjs", import.meta.url));
 const build = fileURLToPath(new URL("../../../../build", import.meta.url)); // inside the workspace, where @nbit/… is found
@@ -184,7 +185,7 @@ test("a wrong call is one message with its code, and status 2", async () => {
   ];
   try {
     for (const [args, message] of cases)
-      assert.deepEqual(await nbit(args), { status: 2, stdout: "", stderr: `${message}\n` });
+      assert.deepEqual(await nbit(args), { status: 2, stdout: "", stderr: withMore(message) });
   } finally {
     server.close();
   }

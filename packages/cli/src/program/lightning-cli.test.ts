@@ -270,7 +270,7 @@ test("a wrong call is thrown where arguments are given, and one line where they 
     assert.equal(process.exitCode, 2);
     assert.equal(
       said.mock.calls[0]?.arguments[0],
-      "ERR_FLAG: node main.ts fit: expected --model.lr. Received: --model.ls.",
+      "ERR_FLAG: node main.ts fit: expected --model.lr. Received: --model.ls.\nMore: npx nbit explain-error ERR_FLAG",
     );
   } finally {
     said.mock.restore();

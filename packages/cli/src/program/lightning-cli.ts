@@ -24,6 +24,7 @@ import { settingsOf } from "../run/settings.js";
 import { configTemplate, configText, type Config } from "../settings/dump.js";
 import type { Given } from "../settings/given.js";
 import type { Settings } from "../settings/settle.js";
+import { codeText } from "../terminal/errors.js";
 import { LightningArgumentParser, type ParserOptions } from "./argument-parser.js";
 import { configHeader } from "./header.js";
 import { configureOptimizers } from "./optimizers.js";
@@ -219,7 +220,7 @@ export class LightningCLI {
         return (process.exitCode = error.exitCode);
       }
       if (!(error instanceof CommandError || error instanceof MisconfigurationError)) throw error;
-      console.error(`${error.code}: ${error.message.replace(/^nbit\b/, programName())}`);
+      console.error(codeText(error, error.message.replace(/^nbit\b/, programName())));
       return (process.exitCode = 2);
     }
   }

@@ -7,6 +7,7 @@ import { comparisonText, findRunLogs, readRunLogs, RunLogError, writeReport, typ
 import { FileError, plainText } from "@nbit/torch/files";
 import { lastOf, type Call } from "../command.js";
 import { CommandError } from "../errors.js";
+import { codeText } from "../terminal/errors.js";
 
 /** @returns the exit status. */
 export async function draw({ words, flags }: Call): Promise<number> {
@@ -41,7 +42,7 @@ export async function draw({ words, flags }: Call): Promise<number> {
     return 0;
   } catch (error) {
     if (!(error instanceof RunLogError) && !(error instanceof FileError)) throw error;
-    console.error(plainText(`${error.code}: ${error.message}`, "\n"));
+    console.error(codeText(error));
     return 1;
   }
 }

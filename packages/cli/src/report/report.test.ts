@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { withMore } from "../testing/with-more.js";
 
 /** `nbit report`, as a shell calls it. */
 
@@ -58,10 +59,12 @@ test("what is wrong is said by a code and a sentence", () => {
   assert.equal(none.status, 2);
   assert.equal(
     none.err,
-    "ERR_NO_RUN_LOG: nbit report: expected a run.jsonl in empty, or beneath. Received: none. A fit with a logger leaves one, unless runLog is false.\n",
+    withMore(
+      "ERR_NO_RUN_LOG: nbit report: expected a run.jsonl in empty, or beneath. Received: none. A fit with a logger leaves one, unless runLog is false.",
+    ),
   );
-  assert.match(nbit("nowhere").err, /^ERR_ARGUMENT: .*Received: nowhere, where nothing is\.\n$/);
-  assert.match(nbit("--last", "0").err, /^ERR_FLAG_VALUE: .*--last to be a whole number ≥ 1\. Received: 0\.\n$/);
+  assert.match(nbit("nowhere").err, /^ERR_ARGUMENT: .*Received: nowhere, where nothing is\.\nMore: /);
+  assert.match(nbit("--last", "0").err, /^ERR_FLAG_VALUE: .*--last to be a whole number ≥ 1\. Received: 0\.\nMore: /);
   assert.match(nbit("--lsat", "1").err, /^ERR_FLAG: .*--last/);
   const damaged = join(root, "damaged.jsonl");
   writeFileSync(damaged, '{"type":"run","format":2,"precision":"32-true"}\n{oops\n');

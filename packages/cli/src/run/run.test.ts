@@ -6,6 +6,7 @@ import { after, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { TRAINER_OPTIONS } from "@nbit/lightning/options";
 import { main } from "../main.js";
+import { withMore } from "../testing/with-more.js";
 
 const bin = fileURLToPath(new URL("../../bin/nbit.mjs", import.meta.url));
 const build = fileURLToPath(new URL("../../../../build", import.meta.url)); // inside the workspace, where @nbit/… is found
@@ -214,9 +215,9 @@ test("a wrong call or file is one message with its code, and status 2", async ()
     ],
   ];
   for (const [args, message] of cases)
-    assert.deepEqual(await here(...args), { status: 2, stdout: "", stderr: `${message}\n` });
+    assert.deepEqual(await here(...args), { status: 2, stdout: "", stderr: withMore(message) });
   const shell = await nbit("fit", "absent.ts");
-  assert.deepEqual(shell, { status: 2, stdout: "", stderr: `${cases[1]?.[1] ?? ""}\n` });
+  assert.deepEqual(shell, { status: 2, stdout: "", stderr: withMore(cases[1]?.[1] ?? "") });
 });
 
 test("an error of the program itself keeps its stack, with the line of the TypeScript file", async () => {

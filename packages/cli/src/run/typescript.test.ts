@@ -73,7 +73,7 @@ test("TypeScript that cannot be read: ERR_TYPESCRIPT with file, line and column"
     [status, stderr],
     [
       2,
-      `ERR_TYPESCRIPT: nbit fit: expected TypeScript that can be read. Received: ${join(inside, "syntax.ts")}:2:21: Unexpected token \`=\`. Expected an identifier, void, yield, null, await, break, a string literal, a numeric literal, true, false, \`, -, import, this, typeof, {, [, (.\n`,
+      `ERR_TYPESCRIPT: nbit fit: expected TypeScript that can be read. Received: ${join(inside, "syntax.ts")}:2:21: Unexpected token \`=\`. Expected an identifier, void, yield, null, await, break, a string literal, a numeric literal, true, false, \`, -, import, this, typeof, {, [, (.\nMore: npx nbit explain-error ERR_TYPESCRIPT\n`,
     ],
   );
 });

@@ -10,6 +10,7 @@ import { after, mock, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { main } from "../main.js";
+import { withMore } from "../testing/with-more.js";
 
 const bin = fileURLToPath(new URL("../../bin/nbit.mjs", import.meta.url));
 const build = fileURLToPath(new URL("../../../../build", import.meta.url)); // inside the workspace, where @nbit/… is found
@@ -77,7 +78,7 @@ test("init writes a project whose TypeScript compiles, and does so once", async 
   assert.equal(again.status, 2);
   assert.match(
     again.stderr,
-    /^ERR_FILE: nbit init: expected a folder without package\.json, .*Nothing was written\.\n$/,
+    /^ERR_FILE: nbit init: expected a folder without package\.json, .*Nothing was written\.\nMore: npx nbit explain-error ERR_FILE\n$/,
   );
   const tsc = fileURLToPath(new URL("../../../../node_modules/typescript/bin/tsc", import.meta.url));
   const types = await new Promise<string>((resolve) => {
@@ -316,7 +317,7 @@ for (const [args, message] of [
   test(`wrong: fit train.ts ${args.join(" ")}`, async () => {
     const { status, stdout, stderr } = await nbit(["fit", "train.ts", ...args]);
     assert.deepEqual([status, stdout], [2, ""], stderr);
-    if (typeof message === "string") assert.equal(stderr, `${message}\n`);
+    if (typeof message === "string") assert.equal(stderr, withMore(message));
     else assert.match(stderr, message);
   });
 
@@ -414,7 +415,7 @@ export class Broken extends Net {
   assert.match(says ?? "", /^TorchError TORCH: .*size mismatch/);
   assert.match(
     frames.join("\n"),
-    /^ {4}at Broken\.trainingStep \(broken\.ts:6:\d+\)\n {4}\(\d+ more of nbit and Node\.js: --verbose or NBIT_STACK=1\)$/,
+    /^ {4}at Broken\.trainingStep \(broken\.ts:6:\d+\)\n {4}\(\d+ more of nbit and Node\.js: --verbose or NBIT_STACK=1\)\nMore: npx nbit explain-error TORCH$/,
   );
   const all = await shell(["fit", "broken.ts", "--fastDevRun", "--accelerator=cpu", "--verbose"]);
   assert.match(all.stderr, /lightning\/dist/);

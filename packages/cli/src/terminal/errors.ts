@@ -20,14 +20,18 @@ interface Frame {
 export function errorText(error: unknown, everything: boolean): string {
   if (!isError(error)) return plainText(`nbit: the program threw ${describe(error)}`, "\n");
   const stack = error.stack ?? String(error);
-  if (everything) return plainText(withCauses(stack, error), "\n");
+  if (everything) return plainText([withCauses(stack, error), ...moreOf(error)].join("\n"), "\n");
   const frames = stack
     .split("\n")
     .flatMap(asFrame)
     .filter(({ file }) => !OURS.test(file) && !file.startsWith("node:"));
   const [first] = frames;
   // Which file asks for which, the message says; of others that are ours alone, all is needed.
-  if (first === undefined) return plainText(isMissingModule(error) ? headline(error) : withCauses(stack, error), "\n");
+  if (first === undefined)
+    return plainText(
+      [isMissingModule(error) ? headline(error) : withCauses(stack, error), ...moreOf(error)].join("\n"),
+      "\n",
+    );
   const hidden = stack.split("\n").filter((line) => /^\s+at /.test(line)).length - frames.length;
   return plainText(
     [
@@ -36,9 +40,21 @@ export function errorText(error: unknown, everything: boolean): string {
       ...frames.map(({ text }) => `    ${text}`),
       ...(hidden > 0 ? [`    (${hidden} more of nbit and Node.js: --verbose or NBIT_STACK=1)`] : []),
       ...causes(error).map((cause) => `Caused by ${headline(cause)}`),
+      ...moreOf(error),
     ].join("\n"),
     "\n",
   );
+}
+
+/** What is written of an error whose stack says nothing more: its code, its message, and where it is explained. */
+export function codeText(error: Error, message = error.message): string {
+  const code = "code" in error ? String(error.code) : error.name;
+  return plainText([`${code}: ${message}`, ...moreOf(error)].join("\n"), "\n");
+}
+
+/** The last line: the command that explains an error of ours. */
+export function moreOf(error: unknown): string[] {
+  return isError(error) && "help" in error && typeof error.help === "string" ? [`More: ${error.help}`] : [];
 }
 
 function headline(error: Error): string {

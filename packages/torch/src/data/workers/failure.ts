@@ -1,4 +1,5 @@
 /** Errors of one thread, thrown in another: of the same class, with the same stack. */
+import { helpOf } from "@nbit/native/help";
 import * as errors from "../../errors.js";
 import { describe, NbitError } from "../../errors.js";
 import { isError } from "../../realm.js";
@@ -45,9 +46,15 @@ export function errorFrom(failure: Failure, worker: number): Error {
   for (const [name, value] of [
     ["name", failure.name],
     ["code", failure.code],
+    ["help", failure.nbit && failure.code !== null ? helpOf(failure.code) : null],
     ["stack", failure.stack.replace(failure.message, () => error.message)],
   ] as const)
     if (value !== null)
-      Object.defineProperty(error, name, { value, writable: true, configurable: true, enumerable: name === "code" });
+      Object.defineProperty(error, name, {
+        value,
+        writable: true,
+        configurable: true,
+        enumerable: name === "code" || name === "help",
+      });
   return error;
 }
