@@ -1,6 +1,6 @@
 /**
- * The page of autocast's policies, docs/autocast.md: `node tools/autocast.mjs` writes it, `--check` fails where it is
- * not current. Nothing in it is copied by hand: the CPU's rules come from calling each operator (amp.policyTable),
+ * The page of autocast's policies, docs/autocast.md, and the same as data for docstrings of operators: `node
+ * tools/autocast.mjs` writes them, `--check` fails where they are not current. Nothing in it is copied by hand: the CPU's rules come from calling each operator (amp.policyTable),
  * CUDA's from the lists in libtorch's own header, that its kernels are made from. With another libtorch than the pinned
  * one there is nothing to check.
  */
@@ -11,6 +11,7 @@ import { PINNED_SPEC } from "../packages/native/lib/places.mjs";
 import { fromRoot, root } from "./workspace.mjs";
 
 const PAGE = join(root, "docs", "autocast.md");
+const TABLE = join(root, "packages", "native", "manifest", "autocast.json");
 /** Lists of autocast_mode.h, and what the kernels of each do. */
 const LISTS = {
   AT_FORALL_LOWER_PRECISION_FP: "lower",
@@ -130,31 +131,46 @@ ${rows.join("\n")}
   return format(text, { ...(await resolveConfig(PAGE)), parser: "markdown" });
 }
 
-/** What the installed libtorch says; null where that is not the pinned one. */
-export async function installedPage() {
+/** The same for those who generate docstrings: words of [CPU, CUDA] by operator, null for none. */
+export function tableOf({ cpu, cuda }) {
+  const names = [...new Set([...cpu.keys(), ...cuda.keys()])].sort();
+  const word = (rule) => (rule === undefined ? null : WORDS[rule]);
+  const lines = names.map(
+    (name) => `  ${JSON.stringify(name)}: ${JSON.stringify([word(cpu.get(name)), word(cuda.get(name))])}`,
+  );
+  return `{\n${lines.join(",\n")}\n}\n`;
+}
+
+/** What the installed libtorch says, by file; null where that is not the pinned one. */
+export async function installedPages() {
   const { libtorch } = await import("../packages/native/lib/index.mjs");
   if (`torch==${libtorch.version}` !== PINNED_SPEC) return null;
   const torch = await import("../packages/torch/dist/index.js");
   const header = readFileSync(join(libtorch.path, "include", "ATen", "autocast_mode.h"), "utf8");
-  return pageOf({
+  const all = {
     cpu: torch.amp.policyTable("cpu"),
     cuda: rulesOfHeader(header),
     version: libtorch.version.replace(/\.\d+$/, ""),
     torch,
-  });
+  };
+  return new Map([
+    [PAGE, await pageOf(all)],
+    [TABLE, tableOf(all)],
+  ]);
 }
 
 async function main(check) {
-  const text = await installedPage();
-  if (text === null) {
+  const pages = await installedPages();
+  if (pages === null) {
     console.log(`autocast: the page is of ${PINNED_SPEC}, and this is another libtorch: nothing to do`);
     return;
   }
-  const current = existsSync(PAGE) && readFileSync(PAGE, "utf8") === text;
-  if (!check) writeFileSync(PAGE, text);
-  else if (!current) {
-    console.error(`${fromRoot(PAGE)} is not what libtorch does. Fix: node tools/autocast.mjs`);
-    process.exitCode = 1;
+  for (const [file, text] of pages) {
+    if (!check) writeFileSync(file, text);
+    else if (!existsSync(file) || readFileSync(file, "utf8") !== text) {
+      console.error(`${fromRoot(file)} is not what libtorch does. Fix: node tools/autocast.mjs`);
+      process.exitCode = 1;
+    }
   }
 }
 

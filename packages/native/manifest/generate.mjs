@@ -11,6 +11,7 @@ import { readFileSync, writeFileSync, existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guardsSource } from "./guards.mjs";
+import { docOf } from "./docs.mjs";
 import { hotSource } from "./hot.mjs";
 import { readManifest as read, tables } from "./tables.mjs";
 
@@ -206,6 +207,8 @@ const NAMESPACES = ["linalg", "fft", "special"];
 const files = new Map();
 let functionCount = 0;
 
+const overloadsOf = (base) => schemas(base).filter((s) => !isOut(s));
+
 function functionsFile(list, prefix) {
   let body = "";
   const renamed = [];
@@ -217,6 +220,7 @@ function functionsFile(list, prefix) {
     const local = reserved.has(short) ? `${short}_` : short;
     if (local !== short) renamed.push(`${local} as ${short}`);
     sigs.unshift(...shapedSignatures(base, false));
+    body += docOf(base, overloadsOf(base), "function");
     body += `${local === short ? "export " : ""}const ${local}: {\n${sigs.map((s) => `  ${s};`).join("\n")}\n} = bind("${base}");\n`;
   }
   if (renamed.length) body += `export { ${renamed.join(", ")} };\n`;
@@ -272,6 +276,7 @@ for (const base of publicNames.filter((n) => methodNames.has(n) && !byHand.has(n
   const sigs = signaturesOf(base, true);
   if (sigs.length === 0) continue;
   attached.push(base);
+  methods += docOf(base, overloadsOf(base), "method");
   for (const s of [...shapedSignatures(base, true), ...sigs]) methods += `  ${camel(base)}${s};\n`;
 }
 files.set(

@@ -6,69 +6,91 @@ import type { DeviceLike } from "../tensor/device.js";
 import type { Int, Ints, Layout } from "../ops/types.js";
 import { bind } from "../ops/bind.js";
 
+/** The operator `aten::fft_fft`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.fft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.fft.html) */
 export const fft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_fft");
+/** The operator `aten::fft_fft2`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.fft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.fft2.html) */
 export const fft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_fft2");
+/** The operator `aten::fft_fftfreq`. Defaults: d = 1. [torch.fft.fftfreq](https://docs.pytorch.org/docs/2.13/generated/torch.fft.fftfreq.html) */
 export const fftfreq: {
   (n: Int, d?: number | { d?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("fft_fftfreq");
+/** The operator `aten::fft_fftn`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.fftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.fftn.html) */
 export const fftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_fftn");
+/** The operator `aten::fft_fftshift`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.fft.fftshift](https://docs.pytorch.org/docs/2.13/generated/torch.fft.fftshift.html) */
 export const fftshift: {
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null }): Tensor;
 } = bind("fft_fftshift");
+/** The operator `aten::fft_hfft`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.hfft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.hfft.html) */
 export const hfft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_hfft");
+/** The operator `aten::fft_hfft2`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). [torch.fft.hfft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.hfft2.html) */
 export const hfft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_hfft2");
+/** The operator `aten::fft_hfftn`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). [torch.fft.hfftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.hfftn.html) */
 export const hfftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_hfftn");
+/** The operator `aten::fft_ifft`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.ifft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ifft.html) */
 export const ifft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ifft");
+/** The operator `aten::fft_ifft2`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.ifft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ifft2.html) */
 export const ifft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ifft2");
+/** The operator `aten::fft_ifftn`. For example `[2, 3]` → `[2, 3]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.ifftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ifftn.html) */
 export const ifftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ifftn");
+/** The operator `aten::fft_ifftshift`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.fft.ifftshift](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ifftshift.html) */
 export const ifftshift: {
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null }): Tensor;
 } = bind("fft_ifftshift");
+/** The operator `aten::fft_ihfft`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.ihfft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ihfft.html) */
 export const ihfft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ihfft");
+/** The operator `aten::fft_ihfft2`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). [torch.fft.ihfft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ihfft2.html) */
 export const ihfft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ihfft2");
+/** The operator `aten::fft_ihfftn`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). [torch.fft.ihfftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.ihfftn.html) */
 export const ihfftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_ihfftn");
+/** The operator `aten::fft_irfft`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.irfft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.irfft.html) */
 export const irfft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_irfft");
+/** The operator `aten::fft_irfft2`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.irfft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.irfft2.html) */
 export const irfft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_irfft2");
+/** The operator `aten::fft_irfftn`. For example `[2, 3]` → `[2, 4]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.irfftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.irfftn.html) */
 export const irfftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_irfftn");
+/** The operator `aten::fft_rfft`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). Defaults: dim = -1. Autocast: float32 on CPU. [torch.fft.rfft](https://docs.pytorch.org/docs/2.13/generated/torch.fft.rfft.html) */
 export const rfft: {
   (self: Tensor, n?: Int | null | { n?: Int | null; dim?: Int; norm?: string | null; out?: Tensor }, dim?: Int | { dim?: Int; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_rfft");
+/** The operator `aten::fft_rfft2`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.rfft2](https://docs.pytorch.org/docs/2.13/generated/torch.fft.rfft2.html) */
 export const rfft2: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints; norm?: string | null; out?: Tensor }, dim?: Int | Ints | { dim?: Int | Ints; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_rfft2");
+/** The operator `aten::fft_rfftfreq`. Defaults: d = 1. [torch.fft.rfftfreq](https://docs.pytorch.org/docs/2.13/generated/torch.fft.rfftfreq.html) */
 export const rfftfreq: {
   (n: Int, d?: number | { d?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("fft_rfftfreq");
+/** The operator `aten::fft_rfftn`. For example `[2, 3]` → `[2, 2]`. Makes complex64 (of float32, int64, bool). Autocast: float32 on CPU. [torch.fft.rfftn](https://docs.pytorch.org/docs/2.13/generated/torch.fft.rfftn.html) */
 export const rfftn: {
   (self: Tensor, s?: Int | Ints | null | { s?: Int | Ints | null; dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; norm?: string | null; out?: Tensor }, norm?: string | null | { norm?: string | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("fft_rfftn");

@@ -9,581 +9,756 @@ import type { Int, Ints, Layout, MemoryFormat, Tensors } from "../ops/types.js";
 import type { Same, MatMul, MatMulFits } from "../tensor/shapes.js";
 import { bind } from "../ops/bind.js";
 
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.abs](https://docs.pytorch.org/docs/2.13/generated/torch.abs.html) */
 export const abs: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("abs");
+/** `abs` in place: writes its first argument, and returns it. [torch.Tensor.abs_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.abs_.html) */
 export const abs_: {
   (self: Tensor): Tensor;
 } = bind("abs_");
+/** The operator `aten::absolute`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.absolute](https://docs.pytorch.org/docs/2.13/generated/torch.absolute.html) */
 export const absolute: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("absolute");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.acos](https://docs.pytorch.org/docs/2.13/generated/torch.acos.html) */
 export const acos: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("acos");
+/** `acos` in place: writes its first argument, and returns it. [torch.Tensor.acos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acos_.html) */
 export const acos_: {
   (self: Tensor): Tensor;
 } = bind("acos_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.acosh](https://docs.pytorch.org/docs/2.13/generated/torch.acosh.html) */
 export const acosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("acosh");
+/** `acosh` in place: writes its first argument, and returns it. [torch.Tensor.acosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acosh_.html) */
 export const acosh_: {
   (self: Tensor): Tensor;
 } = bind("acosh_");
+/** The operator `aten::adaptive_avg_pool1d`. For example `[2, 3], outputSize = [2]` → `[2, 2]`. Keeps the dtype (float32). [torch.nn.functional.adaptive_avg_pool1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_avg_pool1d.html) */
 export const adaptiveAvgPool1d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("adaptive_avg_pool1d");
+/** The operator `aten::adaptive_avg_pool2d`. For example `[2, 3, 4], outputSize = [2, 3]` → `[2, 2, 3]`. Keeps the dtype (float32). [torch.nn.functional.adaptive_avg_pool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_avg_pool2d.html) */
 export const adaptiveAvgPool2d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("adaptive_avg_pool2d");
+/** The operator `aten::adaptive_avg_pool3d`. Autocast: float32 on CPU. [torch.nn.functional.adaptive_avg_pool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_avg_pool3d.html) */
 export const adaptiveAvgPool3d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("adaptive_avg_pool3d");
+/** The operator `aten::adaptive_max_pool1d`. For example `[2, 3], outputSize = [2]` → `[2, 2], [2, 2]`. dtypes: float32 → float32, int64. [torch.nn.functional.adaptive_max_pool1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_max_pool1d.html) */
 export const adaptiveMaxPool1d: {
   (self: Tensor, outputSize: Int | Ints): [Tensor, Tensor];
 } = bind("adaptive_max_pool1d");
+/** The operator `aten::adaptive_max_pool2d`. For example `[2, 3, 4], outputSize = [2, 3]` → `[2, 2, 3], [2, 2, 3]`. dtypes: float32 → float32, int64. [torch.nn.functional.adaptive_max_pool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_max_pool2d.html) */
 export const adaptiveMaxPool2d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("adaptive_max_pool2d");
+/** The operator `aten::adaptive_max_pool3d`. Autocast: float32 on CPU. [torch.nn.functional.adaptive_max_pool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.adaptive_max_pool3d.html) */
 export const adaptiveMaxPool3d: {
   (self: Tensor, outputSize: Int | Ints, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("adaptive_max_pool3d");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: alpha = 1. [torch.add](https://docs.pytorch.org/docs/2.13/generated/torch.add.html) */
 export const add: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("add");
+/** The operator `aten::addbmm`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.addbmm](https://docs.pytorch.org/docs/2.13/generated/torch.addbmm.html) */
 export const addbmm: {
   (self: Tensor, batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addbmm");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: value = 1. Autocast: widest on CUDA. [torch.addcdiv](https://docs.pytorch.org/docs/2.13/generated/torch.addcdiv.html) */
 export const addcdiv: {
   (self: Tensor, tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar; out?: Tensor }): Tensor;
 } = bind("addcdiv");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: value = 1. Autocast: widest on CUDA. [torch.addcmul](https://docs.pytorch.org/docs/2.13/generated/torch.addcmul.html) */
 export const addcmul: {
   (self: Tensor, tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar; out?: Tensor }): Tensor;
 } = bind("addcmul");
+/** The operator `aten::addmm`. For example `[2, 3], [2, 4], [4, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.addmm](https://docs.pytorch.org/docs/2.13/generated/torch.addmm.html) */
 export const addmm: {
   (self: Tensor, mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
   (self: Tensor, mat1: Tensor, mat2: Tensor, outDtype: DType, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addmm");
+/** The operator `aten::addmv`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CUDA. [torch.addmv](https://docs.pytorch.org/docs/2.13/generated/torch.addmv.html) */
 export const addmv: {
   (self: Tensor, mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addmv");
+/** `addmv` in place: writes its first argument, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.addmv_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addmv_.html) */
 export const addmv_: {
   (self: Tensor, mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): Tensor;
 } = bind("addmv_");
+/** The operator `aten::addr`. For example `[3], [3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). Defaults: beta = 1, alpha = 1. Autocast: lower precision on CUDA. [torch.addr](https://docs.pytorch.org/docs/2.13/generated/torch.addr.html) */
 export const addr: {
   (self: Tensor, vec1: Tensor, vec2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("addr");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.adjoint](https://docs.pytorch.org/docs/2.13/generated/torch.adjoint.html) */
 export const adjoint: {
   (self: Tensor): Tensor;
 } = bind("adjoint");
+/** The operator `aten::affine_grid_generator`. */
 export const affineGridGenerator: {
   (theta: Tensor, size: Ints, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("affine_grid_generator");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const alias: {
   (self: Tensor): Tensor;
 } = bind("alias");
+/** The operator `aten::alias_copy`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.alias_copy](https://docs.pytorch.org/docs/2.13/generated/torch.alias_copy.html) */
 export const aliasCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("alias_copy");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes bool (of float32, int64, bool). Defaults: keepdim = false. [torch.all](https://docs.pytorch.org/docs/2.13/generated/torch.all.html) */
 export const all: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim?: Ints | null | { dim?: Ints | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("all");
+/** Reads values: it waits for the device. Defaults: rtol = 0.00001, atol = 1e-8, equalNan = false. [torch.allclose](https://docs.pytorch.org/docs/2.13/generated/torch.allclose.html) */
 export const allclose: {
   (self: Tensor, other: Tensor, rtol?: number | { rtol?: number; atol?: number; equalNan?: boolean }, atol?: number | { atol?: number; equalNan?: boolean }, equalNan?: boolean | { equalNan?: boolean }): boolean;
 } = bind("allclose");
+/** Draws random numbers. [torch.nn.functional.alpha_dropout](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.alpha_dropout.html) */
 export const alphaDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("alpha_dropout");
+/** `alphaDropout` in place: writes its first argument, and returns it. */
 export const alphaDropout_: {
   (self: Tensor, p: number, train: boolean): Tensor;
 } = bind("alpha_dropout_");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.amax](https://docs.pytorch.org/docs/2.13/generated/torch.amax.html) */
 export const amax: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("amax");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.amin](https://docs.pytorch.org/docs/2.13/generated/torch.amin.html) */
 export const amin: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("amin");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[], []`. Keeps the dtype (float32, int64, bool). Returns `min`, `max`. Defaults: keepdim = false. [torch.aminmax](https://docs.pytorch.org/docs/2.13/generated/torch.aminmax.html) */
 export const aminmax: {
   (self: Tensor, options?: { dim?: Int | null; keepdim?: boolean; min?: Tensor; max?: Tensor }): [Tensor, Tensor] & { readonly min: Tensor; readonly max: Tensor };
 } = bind("aminmax");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.angle](https://docs.pytorch.org/docs/2.13/generated/torch.angle.html) */
 export const angle: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("angle");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes bool (of float32, int64, bool). Defaults: keepdim = false. [torch.any](https://docs.pytorch.org/docs/2.13/generated/torch.any.html) */
 export const any: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim?: Ints | null | { dim?: Ints | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("any");
+/** The operator `aten::arange`. Defaults: step = 1. [torch.arange](https://docs.pytorch.org/docs/2.13/generated/torch.arange.html) */
 export const arange: {
   (end: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, step?: Scalar | { step?: Scalar; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("arange");
+/** The operator `aten::arccos`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arccos](https://docs.pytorch.org/docs/2.13/generated/torch.arccos.html) */
 export const arccos: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arccos");
+/** `arccos` in place: writes its first argument, and returns it. [torch.Tensor.arccos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccos_.html) */
 export const arccos_: {
   (self: Tensor): Tensor;
 } = bind("arccos_");
+/** The operator `aten::arccosh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arccosh](https://docs.pytorch.org/docs/2.13/generated/torch.arccosh.html) */
 export const arccosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arccosh");
+/** `arccosh` in place: writes its first argument, and returns it. [torch.Tensor.arccosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccosh_.html) */
 export const arccosh_: {
   (self: Tensor): Tensor;
 } = bind("arccosh_");
+/** The operator `aten::arcsin`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arcsin](https://docs.pytorch.org/docs/2.13/generated/torch.arcsin.html) */
 export const arcsin: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arcsin");
+/** `arcsin` in place: writes its first argument, and returns it. [torch.Tensor.arcsin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsin_.html) */
 export const arcsin_: {
   (self: Tensor): Tensor;
 } = bind("arcsin_");
+/** The operator `aten::arcsinh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arcsinh](https://docs.pytorch.org/docs/2.13/generated/torch.arcsinh.html) */
 export const arcsinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arcsinh");
+/** `arcsinh` in place: writes its first argument, and returns it. [torch.Tensor.arcsinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsinh_.html) */
 export const arcsinh_: {
   (self: Tensor): Tensor;
 } = bind("arcsinh_");
+/** The operator `aten::arctan`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arctan](https://docs.pytorch.org/docs/2.13/generated/torch.arctan.html) */
 export const arctan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctan");
+/** The operator `aten::arctan2`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arctan2](https://docs.pytorch.org/docs/2.13/generated/torch.arctan2.html) */
 export const arctan2: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctan2");
+/** `arctan` in place: writes its first argument, and returns it. [torch.Tensor.arctan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctan_.html) */
 export const arctan_: {
   (self: Tensor): Tensor;
 } = bind("arctan_");
+/** The operator `aten::arctanh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.arctanh](https://docs.pytorch.org/docs/2.13/generated/torch.arctanh.html) */
 export const arctanh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("arctanh");
+/** `arctanh` in place: writes its first argument, and returns it. [torch.Tensor.arctanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctanh_.html) */
 export const arctanh_: {
   (self: Tensor): Tensor;
 } = bind("arctanh_");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64). Defaults: keepdim = false. [torch.argmax](https://docs.pytorch.org/docs/2.13/generated/torch.argmax.html) */
 export const argmax: {
   (self: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("argmax");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64). Defaults: keepdim = false. [torch.argmin](https://docs.pytorch.org/docs/2.13/generated/torch.argmin.html) */
 export const argmin: {
   (self: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("argmin");
+/** The operator `aten::argsort`. For example `[2, 3]` → `[2, 3]`. Makes int64 (of float32, int64, bool). Defaults: dim = -1, descending = false. [torch.argsort](https://docs.pytorch.org/docs/2.13/generated/torch.argsort.html) */
 export const argsort: {
   (self: Tensor, dim?: Int | { dim?: Int; descending?: boolean }, descending?: boolean | { descending?: boolean }): Tensor;
   (self: Tensor, options: { stable?: boolean; dim?: Int; descending?: boolean; out?: Tensor }): Tensor;
 } = bind("argsort");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3]` → `[6, 2]`. Makes int64 (of float32, int64, bool). [torch.argwhere](https://docs.pytorch.org/docs/2.13/generated/torch.argwhere.html) */
 export const argwhere: {
   (self: Tensor): Tensor;
 } = bind("argwhere");
+/** A view: it shares memory with its input. For example `[3, 3], size = [2, 3], stride = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.as_strided](https://docs.pytorch.org/docs/2.13/generated/torch.as_strided.html) */
 export const asStrided: {
   (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): Tensor;
 } = bind("as_strided");
+/** `asStrided` in place: writes its first argument, and returns it. [torch.Tensor.as_strided_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.as_strided_.html) */
 export const asStrided_: {
   (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): Tensor;
 } = bind("as_strided_");
+/** The operator `aten::as_strided_copy`. For example `[3, 3], size = [2, 3], stride = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.as_strided_copy](https://docs.pytorch.org/docs/2.13/generated/torch.as_strided_copy.html) */
 export const asStridedCopy: {
   (self: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("as_strided_copy");
+/** The operator `aten::as_strided_scatter`. [torch.as_strided_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.as_strided_scatter.html) */
 export const asStridedScatter: {
   (self: Tensor, src: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("as_strided_scatter");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.asin](https://docs.pytorch.org/docs/2.13/generated/torch.asin.html) */
 export const asin: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("asin");
+/** `asin` in place: writes its first argument, and returns it. [torch.Tensor.asin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asin_.html) */
 export const asin_: {
   (self: Tensor): Tensor;
 } = bind("asin_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.asinh](https://docs.pytorch.org/docs/2.13/generated/torch.asinh.html) */
 export const asinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("asinh");
+/** `asinh` in place: writes its first argument, and returns it. [torch.Tensor.asinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asinh_.html) */
 export const asinh_: {
   (self: Tensor): Tensor;
 } = bind("asinh_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.atan](https://docs.pytorch.org/docs/2.13/generated/torch.atan.html) */
 export const atan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atan");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: widest on CUDA. [torch.atan2](https://docs.pytorch.org/docs/2.13/generated/torch.atan2.html) */
 export const atan2: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atan2");
+/** `atan` in place: writes its first argument, and returns it. [torch.Tensor.atan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atan_.html) */
 export const atan_: {
   (self: Tensor): Tensor;
 } = bind("atan_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.atanh](https://docs.pytorch.org/docs/2.13/generated/torch.atanh.html) */
 export const atanh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("atanh");
+/** `atanh` in place: writes its first argument, and returns it. [torch.Tensor.atanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atanh_.html) */
 export const atanh_: {
   (self: Tensor): Tensor;
 } = bind("atanh_");
+/** The operator `aten::atleast_1d`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.atleast_1d](https://docs.pytorch.org/docs/2.13/generated/torch.atleast_1d.html) */
 export const atleast1d: {
   (self: Tensor): Tensor;
   (tensors: Tensors): Tensor[];
 } = bind("atleast_1d");
+/** The operator `aten::atleast_2d`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.atleast_2d](https://docs.pytorch.org/docs/2.13/generated/torch.atleast_2d.html) */
 export const atleast2d: {
   (self: Tensor): Tensor;
   (tensors: Tensors): Tensor[];
 } = bind("atleast_2d");
+/** The operator `aten::atleast_3d`. For example `[2, 3]` → `[2, 3, 1]`. Keeps the dtype (float32, int64, bool). [torch.atleast_3d](https://docs.pytorch.org/docs/2.13/generated/torch.atleast_3d.html) */
 export const atleast3d: {
   (self: Tensor): Tensor;
   (tensors: Tensors): Tensor[];
 } = bind("atleast_3d");
+/** The operator `aten::avg_pool1d`. For example `[2, 3], kernelSize = [2]` → `[2, 1]`. Keeps the dtype (float32, int64). Defaults: ceilMode = false, countIncludePad = true. [torch.nn.functional.avg_pool1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.avg_pool1d.html) */
 export const avgPool1d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; countIncludePad?: boolean; out?: Tensor }, countIncludePad?: boolean | { countIncludePad?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("avg_pool1d");
+/** The operator `aten::avg_pool2d`. For example `[2, 3, 4], kernelSize = [2, 3]` → `[2, 1, 1]`. Keeps the dtype (float32, int64). Defaults: ceilMode = false, countIncludePad = true. [torch.nn.functional.avg_pool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.avg_pool2d.html) */
 export const avgPool2d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, countIncludePad?: boolean | { countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, divisorOverride?: Int | null | { divisorOverride?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("avg_pool2d");
+/** The operator `aten::avg_pool3d`. Defaults: ceilMode = false, countIncludePad = true. Autocast: float32 on CPU. [torch.nn.functional.avg_pool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.avg_pool3d.html) */
 export const avgPool3d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, countIncludePad?: boolean | { countIncludePad?: boolean; divisorOverride?: Int | null; out?: Tensor }, divisorOverride?: Int | null | { divisorOverride?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("avg_pool3d");
+/** The operator `aten::baddbmm`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.baddbmm](https://docs.pytorch.org/docs/2.13/generated/torch.baddbmm.html) */
 export const baddbmm: {
   (self: Tensor, batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
   (self: Tensor, batch1: Tensor, batch2: Tensor, outDtype: DType, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("baddbmm");
+/** The operator `aten::bartlett_window`. [torch.bartlett_window](https://docs.pytorch.org/docs/2.13/generated/torch.bartlett_window.html) */
 export const bartlettWindow: {
   (windowLength: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("bartlett_window");
+/** The operator `aten::batch_norm`. [torch.nn.functional.batch_norm](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.batch_norm.html) */
 export const batchNorm: {
   (input: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, training: boolean, momentum: number, eps: number, cudnnEnabled: boolean): Tensor;
 } = bind("batch_norm");
+/** Draws random numbers. [torch.bernoulli](https://docs.pytorch.org/docs/2.13/generated/torch.bernoulli.html) */
 export const bernoulli: {
   (self: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (self: Tensor, p: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (self: Tensor, p: number, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("bernoulli");
+/** The operator `aten::bilinear`. Autocast: widest on CUDA. [torch.nn.functional.bilinear](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.bilinear.html) */
 export const bilinear: {
   (input1: Tensor, input2: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null }): Tensor;
 } = bind("bilinear");
+/** The operator `aten::binary_cross_entropy`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1. Autocast: float32 on CPU, refused on CUDA. [torch.nn.functional.binary_cross_entropy](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.binary_cross_entropy.html) */
 export const binaryCrossEntropy: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("binary_cross_entropy");
+/** The operator `aten::binary_cross_entropy_with_logits`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.binary_cross_entropy_with_logits](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.binary_cross_entropy_with_logits.html) */
 export const binaryCrossEntropyWithLogits: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; posWeight?: Tensor | null; reduction?: Int; out?: Tensor }, posWeight?: Tensor | null | { posWeight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("binary_cross_entropy_with_logits");
+/** The result's shape depends on values: it waits for the device. Defaults: minlength = 0. [torch.bincount](https://docs.pytorch.org/docs/2.13/generated/torch.bincount.html) */
 export const bincount: {
   (self: Tensor, weights?: Tensor | null | { weights?: Tensor | null; minlength?: Int; out?: Tensor }, minlength?: Int | { minlength?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("bincount");
+/** Draws random numbers. */
 export const binomial: {
   (count: Tensor, prob: Tensor, generator?: Generator | null | { generator?: Generator | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("binomial");
+/** Element by element; shapes broadcast. [torch.bitwise_and](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_and.html) */
 export const bitwiseAnd: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_and");
+/** Element by element; shapes broadcast. [torch.bitwise_left_shift](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_left_shift.html) */
 export const bitwiseLeftShift: {
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_left_shift");
+/** Element by element; shapes broadcast. [torch.bitwise_not](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_not.html) */
 export const bitwiseNot: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_not");
+/** Element by element; shapes broadcast. [torch.bitwise_or](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_or.html) */
 export const bitwiseOr: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_or");
+/** Element by element; shapes broadcast. [torch.bitwise_right_shift](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_right_shift.html) */
 export const bitwiseRightShift: {
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_right_shift");
+/** Element by element; shapes broadcast. [torch.bitwise_xor](https://docs.pytorch.org/docs/2.13/generated/torch.bitwise_xor.html) */
 export const bitwiseXor: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("bitwise_xor");
+/** The operator `aten::blackman_window`. [torch.blackman_window](https://docs.pytorch.org/docs/2.13/generated/torch.blackman_window.html) */
 export const blackmanWindow: {
   (windowLength: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("blackman_window");
+/** The operator `aten::block_diag`. For example `[[2, 3], [2, 3]]` → `[4, 6]`. Keeps the dtype (float32, int64, bool). [torch.block_diag](https://docs.pytorch.org/docs/2.13/generated/torch.block_diag.html) */
 export const blockDiag: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("block_diag");
+/** The operator `aten::bmm`. For example `[2, 3, 4], [2, 4, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.bmm](https://docs.pytorch.org/docs/2.13/generated/torch.bmm.html) */
 export const bmm: {
   (self: Tensor, mat2: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
 } = bind("bmm");
+/** The operator `aten::broadcast_tensors`. For example `[[2, 3], [2, 3]]` → `[2, 3], [2, 3]`. Keeps the dtype (float32, int64, bool). [torch.broadcast_tensors](https://docs.pytorch.org/docs/2.13/generated/torch.broadcast_tensors.html) */
 export const broadcastTensors: {
   (tensors: Tensors): Tensor[];
 } = bind("broadcast_tensors");
+/** A view: it shares memory with its input. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.broadcast_to](https://docs.pytorch.org/docs/2.13/generated/torch.broadcast_to.html) */
 export const broadcastTo: {
   (self: Tensor, size: Ints): Tensor;
   (self: Tensor, ...size: number[]): Tensor;
 } = bind("broadcast_to");
+/** The operator `aten::bucketize`. For example `[3], [3]` → `[3]`. Makes int64 (of float32, int64). Defaults: outInt32 = false, right = false. [torch.bucketize](https://docs.pytorch.org/docs/2.13/generated/torch.bucketize.html) */
 export const bucketize: {
   (self: Scalar, boundaries: Tensor, options?: { outInt32?: boolean; right?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, boundaries: Tensor, options?: { outInt32?: boolean; right?: boolean; out?: Tensor }): Tensor;
 } = bind("bucketize");
+/** The operator `aten::can_cast`. [torch.can_cast](https://docs.pytorch.org/docs/2.13/generated/torch.can_cast.html) */
 export const canCast: {
   (from_: DType, to: DType): boolean;
 } = bind("can_cast");
+/** The operator `aten::cartesian_prod`. For example `[[3], [3]]` → `[9, 2]`. Keeps the dtype (float32, int64, bool). [torch.cartesian_prod](https://docs.pytorch.org/docs/2.13/generated/torch.cartesian_prod.html) */
 export const cartesianProd: {
   (tensors: Tensors): Tensor;
 } = bind("cartesian_prod");
+/** The operator `aten::cat`. For example `[[2, 3], [2, 3]]` → `[4, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. Autocast: widest on CPU. [torch.cat](https://docs.pytorch.org/docs/2.13/generated/torch.cat.html) */
 export const cat: {
   (tensors: Tensors, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cat");
+/** Draws random numbers. Defaults: median = 0, sigma = 1. */
 export const cauchy: {
   (self: Tensor, median?: number | { median?: number; sigma?: number; generator?: Generator | null; out?: Tensor }, sigma?: number | { sigma?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("cauchy");
+/** The operator `aten::ccol_indices_copy`. */
 export const ccolIndicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ccol_indices_copy");
+/** The operator `aten::cdist`. For example `[2, 3], [2, 3]` → `[2, 2]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CPU and CUDA. [torch.cdist](https://docs.pytorch.org/docs/2.13/generated/torch.cdist.html) */
 export const cdist: {
   (x1: Tensor, x2: Tensor, p?: number | { p?: number; computeMode?: Int | null }, computeMode?: Int | null | { computeMode?: Int | null }): Tensor;
 } = bind("cdist");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.ceil](https://docs.pytorch.org/docs/2.13/generated/torch.ceil.html) */
 export const ceil: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ceil");
+/** `ceil` in place: writes its first argument, and returns it. [torch.Tensor.ceil_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ceil_.html) */
 export const ceil_: {
   (self: Tensor): Tensor;
 } = bind("ceil_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: alpha = 1. [torch.nn.functional.celu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.celu.html) */
 export const celu: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("celu");
+/** `celu` in place: writes its first argument, and returns it. Defaults: alpha = 1. */
 export const celu_: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar }): Tensor;
 } = bind("celu_");
+/** The operator `aten::chain_matmul`. For example `[[3, 3], [3, 3]]` → `[3, 3]`. Keeps the dtype (float32, int64). Autocast: lower precision on CUDA. [torch.chain_matmul](https://docs.pytorch.org/docs/2.13/generated/torch.chain_matmul.html) */
 export const chainMatmul: {
   (matrices: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("chain_matmul");
+/** The operator `aten::channel_shuffle`. For example `[2, 3, 4], groups = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.nn.functional.channel_shuffle](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.channel_shuffle.html) */
 export const channelShuffle: {
   (self: Tensor, groups: Int, options?: { out?: Tensor }): Tensor;
 } = bind("channel_shuffle");
+/** The operator `aten::cholesky`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.cholesky](https://docs.pytorch.org/docs/2.13/generated/torch.cholesky.html) */
 export const cholesky: {
   (self: Tensor, upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cholesky");
+/** The operator `aten::cholesky_inverse`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.cholesky_inverse](https://docs.pytorch.org/docs/2.13/generated/torch.cholesky_inverse.html) */
 export const choleskyInverse: {
   (self: Tensor, upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cholesky_inverse");
+/** The operator `aten::cholesky_solve`. For example `[3, 3], [3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.cholesky_solve](https://docs.pytorch.org/docs/2.13/generated/torch.cholesky_solve.html) */
 export const choleskySolve: {
   (self: Tensor, input2: Tensor, upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cholesky_solve");
+/** A view: it shares memory with its input. For example `[2, 3], chunks = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.chunk](https://docs.pytorch.org/docs/2.13/generated/torch.chunk.html) */
 export const chunk: {
   (self: Tensor, chunks: Int, dim?: Int | { dim?: Int }): Tensor[];
 } = bind("chunk");
+/** Element by element; shapes broadcast. [torch.clamp](https://docs.pytorch.org/docs/2.13/generated/torch.clamp.html) */
 export const clamp: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("clamp");
+/** `clamp` in place: writes its first argument, and returns it. [torch.Tensor.clamp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clamp_.html) */
 export const clamp_: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): Tensor;
 } = bind("clamp_");
+/** Element by element; shapes broadcast. For example `[2, 3], max = 1` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. */
 export const clampMax: {
   (self: Tensor, max: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, max: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("clamp_max");
+/** `clampMax` in place: writes its first argument, and returns it. */
 export const clampMax_: {
   (self: Tensor, max: Scalar): Tensor;
   (self: Tensor, max: Tensor): Tensor;
 } = bind("clamp_max_");
+/** Element by element; shapes broadcast. For example `[2, 3], min = 1` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. */
 export const clampMin: {
   (self: Tensor, min: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("clamp_min");
+/** `clampMin` in place: writes its first argument, and returns it. */
 export const clampMin_: {
   (self: Tensor, min: Scalar): Tensor;
   (self: Tensor, min: Tensor): Tensor;
 } = bind("clamp_min_");
+/** Element by element; shapes broadcast. [torch.clip](https://docs.pytorch.org/docs/2.13/generated/torch.clip.html) */
 export const clip: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("clip");
+/** `clip` in place: writes its first argument, and returns it. [torch.Tensor.clip_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clip_.html) */
 export const clip_: {
   (self: Tensor, min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): Tensor;
   (self: Tensor, min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): Tensor;
 } = bind("clip_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.clone](https://docs.pytorch.org/docs/2.13/generated/torch.clone.html) */
 export const clone: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
 } = bind("clone");
+/** The operator `aten::col2im`. */
 export const col2im: {
   (self: Tensor, outputSize: Int | Ints, kernelSize: Int | Ints, dilation: Int | Ints, padding: Int | Ints, stride: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("col2im");
+/** The operator `aten::col_indices_copy`. [torch.col_indices_copy](https://docs.pytorch.org/docs/2.13/generated/torch.col_indices_copy.html) */
 export const colIndicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("col_indices_copy");
+/** The operator `aten::column_stack`. For example `[[2, 3], [2, 3]]` → `[2, 6]`. Keeps the dtype (float32, int64, bool). [torch.column_stack](https://docs.pytorch.org/docs/2.13/generated/torch.column_stack.html) */
 export const columnStack: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("column_stack");
+/** The operator `aten::combinations`. For example `[3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). Defaults: r = 2, withReplacement = false. [torch.combinations](https://docs.pytorch.org/docs/2.13/generated/torch.combinations.html) */
 export const combinations: {
   (self: Tensor, r?: Int | { r?: Int; withReplacement?: boolean }, withReplacement?: boolean | { withReplacement?: boolean }): Tensor;
 } = bind("combinations");
+/** The operator `aten::complex`. For example `[2, 3], [2, 3]` → `[2, 3]`. dtypes: float32 → complex64. [torch.complex](https://docs.pytorch.org/docs/2.13/generated/torch.complex.html) */
 export const complex: {
   (real: Tensor, imag: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("complex");
+/** The operator `aten::concat`. For example `[[2, 3], [2, 3]]` → `[4, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.concat](https://docs.pytorch.org/docs/2.13/generated/torch.concat.html) */
 export const concat: {
   (tensors: Tensors, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("concat");
+/** The operator `aten::concatenate`. For example `[[2, 3], [2, 3]]` → `[4, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.concatenate](https://docs.pytorch.org/docs/2.13/generated/torch.concatenate.html) */
 export const concatenate: {
   (tensors: Tensors, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("concatenate");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.conj_physical](https://docs.pytorch.org/docs/2.13/generated/torch.conj_physical.html) */
 export const conjPhysical: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("conj_physical");
+/** `conjPhysical` in place: writes its first argument, and returns it. [torch.Tensor.conj_physical_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.conj_physical_.html) */
 export const conjPhysical_: {
   (self: Tensor): Tensor;
 } = bind("conj_physical_");
+/** The operator `aten::constant_pad_nd`. For example `[2, 3], pad = [2, 3]` → `[2, 8]`. Keeps the dtype (float32, int64, bool). Defaults: value = 0. */
 export const constantPadNd: {
   (self: Tensor, pad: Ints, value?: Scalar | { value?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...pad: number[]): Tensor;
 } = bind("constant_pad_nd");
+/** The operator `aten::conv1d`. For example `[1, 2, 8], [2, 2, 3]` → `[1, 2, 6]`. Keeps the dtype (float32, int64). Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv1d.html) */
 export const conv1d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, padding?: string | { padding?: string; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
 } = bind("conv1d");
+/** The operator `aten::conv2d`. For example `[1, 2, 8, 8], [2, 2, 3, 3]` → `[1, 2, 6, 6]`. Keeps the dtype (float32, int64). Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv2d.html) */
 export const conv2d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, padding?: string | { padding?: string; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
 } = bind("conv2d");
+/** The operator `aten::conv3d`. Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv3d.html) */
 export const conv3d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, stride?: Int | Ints | { stride?: Int | Ints; padding?: string; dilation?: Int | Ints; groups?: Int }, padding?: string | { padding?: string; dilation?: Int | Ints; groups?: Int }, dilation?: Int | Ints | { dilation?: Int | Ints; groups?: Int }, groups?: Int | { groups?: Int }): Tensor;
 } = bind("conv3d");
+/** The operator `aten::conv_depthwise3d`. */
 export const convDepthwise3d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias: Tensor | null, stride: Int | Ints, padding: Int | Ints, dilation: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("conv_depthwise3d");
+/** The operator `aten::conv_tbc`. Defaults: pad = 0. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv_tbc](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv_tbc.html) */
 export const convTbc: {
   (self: Tensor, weight: Tensor, bias: Tensor, pad?: Int | { pad?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("conv_tbc");
+/** The operator `aten::conv_transpose1d`. For example `[1, 2, 8], [2, 2, 3]` → `[1, 2, 10]`. Keeps the dtype (float32, int64). Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv_transpose1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv_transpose1d.html) */
 export const convTranspose1d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, groups?: Int | { groups?: Int; dilation?: Int | Ints }, dilation?: Int | Ints | { dilation?: Int | Ints }): Tensor;
 } = bind("conv_transpose1d");
+/** The operator `aten::conv_transpose2d`. For example `[1, 2, 8, 8], [2, 2, 3, 3]` → `[1, 2, 10, 10]`. Keeps the dtype (float32, int64). Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv_transpose2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv_transpose2d.html) */
 export const convTranspose2d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, groups?: Int | { groups?: Int; dilation?: Int | Ints }, dilation?: Int | Ints | { dilation?: Int | Ints }): Tensor;
 } = bind("conv_transpose2d");
+/** The operator `aten::conv_transpose3d`. Defaults: groups = 1. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.conv_transpose3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.conv_transpose3d.html) */
 export const convTranspose3d: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; groups?: Int; dilation?: Int | Ints }, groups?: Int | { groups?: Int; dilation?: Int | Ints }, dilation?: Int | Ints | { dilation?: Int | Ints }): Tensor;
 } = bind("conv_transpose3d");
+/** The operator `aten::convolution`. Autocast: lower precision on CUDA. */
 export const convolution: {
   (input: Tensor, weight: Tensor, bias: Tensor | null, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, options?: { out?: Tensor }): Tensor;
 } = bind("convolution");
+/** The operator `aten::convolution_overrideable`. */
 export const convolutionOverrideable: {
   (input: Tensor, weight: Tensor, bias: Tensor | null, stride: Ints, padding: Ints, dilation: Ints, transposed: boolean, outputPadding: Ints, groups: Int, options?: { out?: Tensor }): Tensor;
 } = bind("convolution_overrideable");
+/** The operator `aten::copy`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: nonBlocking = false. */
 export const copy: {
   (self: Tensor, src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("copy");
+/** The operator `aten::copy_sparse_to_sparse`. Defaults: nonBlocking = false. */
 export const copySparseToSparse: {
   (self: Tensor, src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("copy_sparse_to_sparse");
+/** `copySparseToSparse` in place: writes its first argument, and returns it. Defaults: nonBlocking = false. */
 export const copySparseToSparse_: {
   (self: Tensor, src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean }): Tensor;
 } = bind("copy_sparse_to_sparse_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.copysign](https://docs.pytorch.org/docs/2.13/generated/torch.copysign.html) */
 export const copysign: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("copysign");
+/** The operator `aten::corrcoef`. For example `[2, 3]` → `[2, 2]`. Makes float32 (of float32, int64). [torch.corrcoef](https://docs.pytorch.org/docs/2.13/generated/torch.corrcoef.html) */
 export const corrcoef: {
   (self: Tensor): Tensor;
 } = bind("corrcoef");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.cos](https://docs.pytorch.org/docs/2.13/generated/torch.cos.html) */
 export const cos: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("cos");
+/** `cos` in place: writes its first argument, and returns it. [torch.Tensor.cos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cos_.html) */
 export const cos_: {
   (self: Tensor): Tensor;
 } = bind("cos_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.cosh](https://docs.pytorch.org/docs/2.13/generated/torch.cosh.html) */
 export const cosh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("cosh");
+/** `cosh` in place: writes its first argument, and returns it. [torch.Tensor.cosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cosh_.html) */
 export const cosh_: {
   (self: Tensor): Tensor;
 } = bind("cosh_");
+/** The operator `aten::cosine_embedding_loss`. Defaults: margin = 0, reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.cosine_embedding_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.cosine_embedding_loss.html) */
 export const cosineEmbeddingLoss: {
   (input1: Tensor, input2: Tensor, target: Tensor, margin?: number | { margin?: number; reduction?: Int }, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("cosine_embedding_loss");
+/** The operator `aten::cosine_similarity`. For example `[2, 3], [2, 3]` → `[2]`. Keeps the dtype (float32). Defaults: dim = 1, eps = 1e-8. Autocast: float32 on CUDA. [torch.nn.functional.cosine_similarity](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.cosine_similarity.html) */
 export const cosineSimilarity: {
   (x1: Tensor, x2: Tensor, dim?: Int | { dim?: Int; eps?: number }, eps?: number | { eps?: number }): Tensor;
 } = bind("cosine_similarity");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64, bool). [torch.count_nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.count_nonzero.html) */
 export const countNonzero: {
   (self: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Ints, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...dim: number[]): Tensor;
 } = bind("count_nonzero");
+/** The operator `aten::cov`. For example `[2, 3]` → `[2, 2]`. Makes float32 (of float32, int64). Defaults: correction = 1. [torch.cov](https://docs.pytorch.org/docs/2.13/generated/torch.cov.html) */
 export const cov: {
   (self: Tensor, options?: { correction?: Int; fweights?: Tensor | null; aweights?: Tensor | null }): Tensor;
 } = bind("cov");
+/** The operator `aten::cross`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.cross](https://docs.pytorch.org/docs/2.13/generated/torch.cross.html) */
 export const cross: {
   (self: Tensor, other: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("cross");
+/** The operator `aten::cross_entropy_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1, ignoreIndex = -100, labelSmoothing = 0. Autocast: float32 on CPU. */
 export const crossEntropyLoss: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int; labelSmoothing?: number }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int; labelSmoothing?: number }, ignoreIndex?: Int | { ignoreIndex?: Int; labelSmoothing?: number }, labelSmoothing?: number | { labelSmoothing?: number }): Tensor;
 } = bind("cross_entropy_loss");
+/** The operator `aten::crow_indices_copy`. [torch.crow_indices_copy](https://docs.pytorch.org/docs/2.13/generated/torch.crow_indices_copy.html) */
 export const crowIndicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("crow_indices_copy");
+/** The operator `aten::ctc_loss`. Defaults: blank = 0, reduction = 1, zeroInfinity = false. Autocast: float32 on CPU. [torch.nn.functional.ctc_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.ctc_loss.html) */
 export const ctcLoss: {
   (logProbs: Tensor, targets: Tensor, inputLengths: Ints, targetLengths: Ints, blank?: Int | { blank?: Int; reduction?: Int; zeroInfinity?: boolean }, reduction?: Int | { reduction?: Int; zeroInfinity?: boolean }, zeroInfinity?: boolean | { zeroInfinity?: boolean }): Tensor;
   (logProbs: Tensor, targets: Tensor, inputLengths: Tensor, targetLengths: Tensor, blank?: Int | { blank?: Int; reduction?: Int; zeroInfinity?: boolean }, reduction?: Int | { reduction?: Int; zeroInfinity?: boolean }, zeroInfinity?: boolean | { zeroInfinity?: boolean }): Tensor;
 } = bind("ctc_loss");
+/** The operator `aten::cummax`. For example `[2, 3], dim = 0` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. [torch.cummax](https://docs.pytorch.org/docs/2.13/generated/torch.cummax.html) */
 export const cummax: {
   (self: Tensor, dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("cummax");
+/** The operator `aten::cummin`. For example `[2, 3], dim = 0` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. [torch.cummin](https://docs.pytorch.org/docs/2.13/generated/torch.cummin.html) */
 export const cummin: {
   (self: Tensor, dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("cummin");
+/** The operator `aten::cumprod`. For example `[2, 3], dim = 0` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. Autocast: float32 on CUDA. [torch.cumprod](https://docs.pytorch.org/docs/2.13/generated/torch.cumprod.html) */
 export const cumprod: {
   (self: Tensor, dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("cumprod");
+/** The operator `aten::cumsum`. For example `[2, 3], dim = 0` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. Autocast: float32 on CUDA. [torch.cumsum](https://docs.pytorch.org/docs/2.13/generated/torch.cumsum.html) */
 export const cumsum: {
   (self: Tensor, dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("cumsum");
+/** The operator `aten::cumulative_trapezoid`. For example `[2, 3], [2, 3]` → `[2, 2]`. Makes float32 (of float32, int64). Defaults: dx = 1, dim = -1. [torch.cumulative_trapezoid](https://docs.pytorch.org/docs/2.13/generated/torch.cumulative_trapezoid.html) */
 export const cumulativeTrapezoid: {
   (y: Tensor, options?: { dx?: Scalar; dim?: Int }): Tensor;
   (y: Tensor, x: Tensor, options?: { dim?: Int }): Tensor;
 } = bind("cumulative_trapezoid");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.deg2rad](https://docs.pytorch.org/docs/2.13/generated/torch.deg2rad.html) */
 export const deg2rad: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("deg2rad");
+/** `deg2rad` in place: writes its first argument, and returns it. [torch.Tensor.deg2rad_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.deg2rad_.html) */
 export const deg2rad_: {
   (self: Tensor): Tensor;
 } = bind("deg2rad_");
+/** The operator `aten::det`. For example `[3, 3]` → `[]`. Keeps the dtype (float32). [torch.det](https://docs.pytorch.org/docs/2.13/generated/torch.det.html) */
 export const det: {
   (self: Tensor): Tensor;
 } = bind("det");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.detach](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.detach.html) */
 export const detach: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor): Tensor;
 } = bind("detach");
+/** `detach` in place: writes its first argument, and returns it. [torch.Tensor.detach_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.detach_.html) */
 export const detach_: {
   (self: Tensor): Tensor;
 } = bind("detach_");
+/** The operator `aten::detach_copy`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.detach_copy](https://docs.pytorch.org/docs/2.13/generated/torch.detach_copy.html) */
 export const detachCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("detach_copy");
+/** The operator `aten::diag`. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.diag](https://docs.pytorch.org/docs/2.13/generated/torch.diag.html) */
 export const diag: {
   (self: Tensor, diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diag");
+/** The operator `aten::diag_embed`. For example `[2, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = -2, dim2 = -1. [torch.diag_embed](https://docs.pytorch.org/docs/2.13/generated/torch.diag_embed.html) */
 export const diagEmbed: {
   (self: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diag_embed");
+/** The operator `aten::diagflat`. For example `[2, 3]` → `[6, 6]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0. [torch.diagflat](https://docs.pytorch.org/docs/2.13/generated/torch.diagflat.html) */
 export const diagflat: {
   (self: Tensor, offset?: Int | { offset?: Int }): Tensor;
 } = bind("diagflat");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = 0, dim2 = 1. [torch.diagonal](https://docs.pytorch.org/docs/2.13/generated/torch.diagonal.html) */
 export const diagonal: {
   (self: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int }, dim1?: Int | { dim1?: Int; dim2?: Int }, dim2?: Int | { dim2?: Int }): Tensor;
 } = bind("diagonal");
+/** The operator `aten::diagonal_copy`. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = 0, dim2 = 1. [torch.diagonal_copy](https://docs.pytorch.org/docs/2.13/generated/torch.diagonal_copy.html) */
 export const diagonalCopy: {
   (self: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diagonal_copy");
+/** The operator `aten::diagonal_scatter`. Defaults: offset = 0, dim1 = 0, dim2 = 1. [torch.diagonal_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.diagonal_scatter.html) */
 export const diagonalScatter: {
   (self: Tensor, src: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diagonal_scatter");
+/** The operator `aten::diff`. For example `[2, 3]` → `[2, 2]`. Keeps the dtype (float32, int64, bool). Defaults: n = 1, dim = -1. [torch.diff](https://docs.pytorch.org/docs/2.13/generated/torch.diff.html) */
 export const diff: {
   (self: Tensor, n?: Int | { n?: Int; dim?: Int; prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, dim?: Int | { dim?: Int; prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, prepend?: Tensor | null | { prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, append?: Tensor | null | { append?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("diff");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.digamma](https://docs.pytorch.org/docs/2.13/generated/torch.digamma.html) */
 export const digamma: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("digamma");
+/** The operator `aten::dist`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CUDA. [torch.dist](https://docs.pytorch.org/docs/2.13/generated/torch.dist.html) */
 export const dist: {
   (self: Tensor, other: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("dist");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.div](https://docs.pytorch.org/docs/2.13/generated/torch.div.html) */
 export const div: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
@@ -593,6 +768,7 @@ export const div: {
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
 } = bind("div");
+/** The operator `aten::divide`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.divide](https://docs.pytorch.org/docs/2.13/generated/torch.divide.html) */
 export const divide: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Scalar, options: { roundingMode?: string | null }): Tensor;
@@ -601,237 +777,309 @@ export const divide: {
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
 } = bind("divide");
+/** The operator `aten::dot`. For example `[3], [3]` → `[]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.dot](https://docs.pytorch.org/docs/2.13/generated/torch.dot.html) */
 export const dot: {
   (self: Tensor, tensor: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("dot");
+/** Draws random numbers. [torch.nn.functional.dropout](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.dropout.html) */
 export const dropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("dropout");
+/** `dropout` in place: writes its first argument, and returns it. */
 export const dropout_: {
   (self: Tensor, p: number, train: boolean): Tensor;
 } = bind("dropout_");
+/** A view: it shares memory with its input. For example `[2, 3, 4], sections = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.dsplit](https://docs.pytorch.org/docs/2.13/generated/torch.dsplit.html) */
 export const dsplit: {
   (self: Tensor, indices: Ints): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
   (self: Tensor, sections: Int): Tensor[];
 } = bind("dsplit");
+/** The operator `aten::dstack`. For example `[[2, 3], [2, 3]]` → `[2, 3, 2]`. Keeps the dtype (float32, int64, bool). [torch.dstack](https://docs.pytorch.org/docs/2.13/generated/torch.dstack.html) */
 export const dstack: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("dstack");
+/** The operator `aten::einsum`. Autocast: lower precision on CUDA. [torch.einsum](https://docs.pytorch.org/docs/2.13/generated/torch.einsum.html) */
 export const einsum: {
   (equation: string, tensors: Tensors, options?: { path?: Ints | null }): Tensor;
 } = bind("einsum");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: alpha = 1, scale = 1, inputScale = 1. [torch.nn.functional.elu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.elu.html) */
 export const elu: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; scale?: Scalar; inputScale?: Scalar; out?: Tensor }, scale?: Scalar | { scale?: Scalar; inputScale?: Scalar; out?: Tensor }, inputScale?: Scalar | { inputScale?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("elu");
+/** `elu` in place: writes its first argument, and returns it. Defaults: alpha = 1, scale = 1, inputScale = 1. */
 export const elu_: {
   (self: Tensor, alpha?: Scalar | { alpha?: Scalar; scale?: Scalar; inputScale?: Scalar }, scale?: Scalar | { scale?: Scalar; inputScale?: Scalar }, inputScale?: Scalar | { inputScale?: Scalar }): Tensor;
 } = bind("elu_");
+/** The operator `aten::embedding`. For example `[2, 3], [2, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64, bool). Defaults: paddingIdx = -1, scaleGradByFreq = false, sparse = false. [torch.nn.functional.embedding](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.embedding.html) */
 export const embedding: {
   (weight: Tensor, indices: Tensor, paddingIdx?: Int | { paddingIdx?: Int; scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, scaleGradByFreq?: boolean | { scaleGradByFreq?: boolean; sparse?: boolean; out?: Tensor }, sparse?: boolean | { sparse?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("embedding");
+/** The operator `aten::embedding_bag`. Defaults: scaleGradByFreq = false, mode = 0, sparse = false, includeLastOffset = false. [torch.nn.functional.embedding_bag](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.embedding_bag.html) */
 export const embeddingBag: {
   (weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq?: boolean | { scaleGradByFreq?: boolean; mode?: Int; sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, mode?: Int | { mode?: Int; sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, sparse?: boolean | { sparse?: boolean; perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, perSampleWeights?: Tensor | null | { perSampleWeights?: Tensor | null; includeLastOffset?: boolean }, includeLastOffset?: boolean | { includeLastOffset?: boolean }): [Tensor, Tensor, Tensor, Tensor];
   (weight: Tensor, indices: Tensor, offsets: Tensor, scaleGradByFreq: boolean, mode: Int, sparse: boolean, perSampleWeights: Tensor | null, includeLastOffset: boolean, paddingIdx: Int | null): [Tensor, Tensor, Tensor, Tensor];
 } = bind("embedding_bag");
+/** The operator `aten::embedding_renorm`. For example `[2, 3], [2, 3], maxNorm = 1.0, normType = 1.0` → `[2, 3]`. Keeps the dtype (float32). */
 export const embeddingRenorm: {
   (self: Tensor, indices: Tensor, maxNorm: number, normType: number, options?: { out?: Tensor }): Tensor;
 } = bind("embedding_renorm");
+/** `embeddingRenorm` in place: writes its first argument, and returns it. */
 export const embeddingRenorm_: {
   (self: Tensor, indices: Tensor, maxNorm: number, normType: number): Tensor;
 } = bind("embedding_renorm_");
+/** The operator `aten::empty`. [torch.empty](https://docs.pytorch.org/docs/2.13/generated/torch.empty.html) */
 export const empty: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
 } = bind("empty");
+/** The operator `aten::empty_like`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.empty_like](https://docs.pytorch.org/docs/2.13/generated/torch.empty_like.html) */
 export const emptyLike: {
   (self: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("empty_like");
+/** The operator `aten::empty_permuted`. [torch.empty_permuted](https://docs.pytorch.org/docs/2.13/generated/torch.empty_permuted.html) */
 export const emptyPermuted: {
   (size: Ints, physicalLayout: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("empty_permuted");
+/** The operator `aten::empty_strided`. [torch.empty_strided](https://docs.pytorch.org/docs/2.13/generated/torch.empty_strided.html) */
 export const emptyStrided: {
   (size: Ints, stride: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("empty_strided");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.eq](https://docs.pytorch.org/docs/2.13/generated/torch.eq.html) */
 export const eq: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("eq");
+/** Element by element; shapes broadcast. Reads values: it waits for the device. [torch.equal](https://docs.pytorch.org/docs/2.13/generated/torch.equal.html) */
 export const equal: {
   (self: Tensor, other: Tensor): boolean;
 } = bind("equal");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.erf](https://docs.pytorch.org/docs/2.13/generated/torch.erf.html) */
 export const erf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erf");
+/** `erf` in place: writes its first argument, and returns it. [torch.Tensor.erf_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erf_.html) */
 export const erf_: {
   (self: Tensor): Tensor;
 } = bind("erf_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.erfc](https://docs.pytorch.org/docs/2.13/generated/torch.erfc.html) */
 export const erfc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erfc");
+/** `erfc` in place: writes its first argument, and returns it. [torch.Tensor.erfc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erfc_.html) */
 export const erfc_: {
   (self: Tensor): Tensor;
 } = bind("erfc_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.erfinv](https://docs.pytorch.org/docs/2.13/generated/torch.erfinv.html) */
 export const erfinv: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("erfinv");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.exp](https://docs.pytorch.org/docs/2.13/generated/torch.exp.html) */
 export const exp: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("exp");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.exp2](https://docs.pytorch.org/docs/2.13/generated/torch.exp2.html) */
 export const exp2: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("exp2");
+/** `exp2` in place: writes its first argument, and returns it. [torch.Tensor.exp2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp2_.html) */
 export const exp2_: {
   (self: Tensor): Tensor;
 } = bind("exp2_");
+/** `exp` in place: writes its first argument, and returns it. [torch.Tensor.exp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp_.html) */
 export const exp_: {
   (self: Tensor): Tensor;
 } = bind("exp_");
+/** The operator `aten::expand_copy`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: implicit = false. [torch.expand_copy](https://docs.pytorch.org/docs/2.13/generated/torch.expand_copy.html) */
 export const expandCopy: {
   (self: Tensor, size: Ints, options?: { implicit?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, ...size: number[]): Tensor;
 } = bind("expand_copy");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.expm1](https://docs.pytorch.org/docs/2.13/generated/torch.expm1.html) */
 export const expm1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("expm1");
+/** `expm1` in place: writes its first argument, and returns it. [torch.Tensor.expm1_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.expm1_.html) */
 export const expm1_: {
   (self: Tensor): Tensor;
 } = bind("expm1_");
+/** Draws random numbers. Defaults: lambd = 1. */
 export const exponential: {
   (self: Tensor, lambd?: number | { lambd?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("exponential");
+/** The operator `aten::eye`. [torch.eye](https://docs.pytorch.org/docs/2.13/generated/torch.eye.html) */
 export const eye: {
   (n: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (n: Int, m: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("eye");
+/** Draws random numbers. [torch.nn.functional.feature_alpha_dropout](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.feature_alpha_dropout.html) */
 export const featureAlphaDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_alpha_dropout");
+/** `featureAlphaDropout` in place: writes its first argument, and returns it. */
 export const featureAlphaDropout_: {
   (self: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_alpha_dropout_");
+/** Draws random numbers. */
 export const featureDropout: {
   (input: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_dropout");
+/** `featureDropout` in place: writes its first argument, and returns it. */
 export const featureDropout_: {
   (self: Tensor, p: number, train: boolean): Tensor;
 } = bind("feature_dropout_");
+/** The operator `aten::fill`. For example `[2, 3], value = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const fill: {
   (self: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fill");
+/** `fill` in place: writes its first argument, and returns it. [torch.Tensor.fill_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fill_.html) */
 export const fill_: {
   (self: Tensor, value: Scalar): Tensor;
   (self: Tensor, value: Tensor): Tensor;
 } = bind("fill_");
+/** The operator `aten::fix`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.fix](https://docs.pytorch.org/docs/2.13/generated/torch.fix.html) */
 export const fix: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fix");
+/** `fix` in place: writes its first argument, and returns it. [torch.Tensor.fix_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fix_.html) */
 export const fix_: {
   (self: Tensor): Tensor;
 } = bind("fix_");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). Defaults: startDim = 0, endDim = -1. [torch.flatten](https://docs.pytorch.org/docs/2.13/generated/torch.flatten.html) */
 export const flatten: {
   (self: Tensor, startDim?: Int | { startDim?: Int; endDim?: Int }, endDim?: Int | { endDim?: Int }): Tensor;
 } = bind("flatten");
+/** The operator `aten::flatten_dense_tensors`. For example `[[2, 3], [2, 3]]` → `[12]`. Keeps the dtype (float32, int64, bool). */
 export const flattenDenseTensors: {
   (tensors: Tensors): Tensor;
 } = bind("flatten_dense_tensors");
+/** The operator `aten::flip`. For example `[2, 3], dims = [0]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.flip](https://docs.pytorch.org/docs/2.13/generated/torch.flip.html) */
 export const flip: {
   (self: Tensor, dims: Ints, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
 } = bind("flip");
+/** The operator `aten::fliplr`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.fliplr](https://docs.pytorch.org/docs/2.13/generated/torch.fliplr.html) */
 export const fliplr: {
   (self: Tensor): Tensor;
 } = bind("fliplr");
+/** The operator `aten::flipud`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.flipud](https://docs.pytorch.org/docs/2.13/generated/torch.flipud.html) */
 export const flipud: {
   (self: Tensor): Tensor;
 } = bind("flipud");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float64 (of float32, int64, bool). [torch.float_power](https://docs.pytorch.org/docs/2.13/generated/torch.float_power.html) */
 export const floatPower: {
   (self: Scalar, exponent: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, exponent: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, exponent: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("float_power");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.floor](https://docs.pytorch.org/docs/2.13/generated/torch.floor.html) */
 export const floor: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("floor");
+/** `floor` in place: writes its first argument, and returns it. [torch.Tensor.floor_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.floor_.html) */
 export const floor_: {
   (self: Tensor): Tensor;
 } = bind("floor_");
+/** The operator `aten::floor_divide`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.floor_divide](https://docs.pytorch.org/docs/2.13/generated/torch.floor_divide.html) */
 export const floorDivide: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("floor_divide");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.fmax](https://docs.pytorch.org/docs/2.13/generated/torch.fmax.html) */
 export const fmax: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fmax");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.fmin](https://docs.pytorch.org/docs/2.13/generated/torch.fmin.html) */
 export const fmin: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fmin");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.fmod](https://docs.pytorch.org/docs/2.13/generated/torch.fmod.html) */
 export const fmod: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("fmod");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.frac](https://docs.pytorch.org/docs/2.13/generated/torch.frac.html) */
 export const frac: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("frac");
+/** `frac` in place: writes its first argument, and returns it. [torch.Tensor.frac_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.frac_.html) */
 export const frac_: {
   (self: Tensor): Tensor;
 } = bind("frac_");
+/** The operator `aten::fractional_max_pool2d`. Autocast: float32 on CPU. [torch.nn.functional.fractional_max_pool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.fractional_max_pool2d.html) */
 export const fractionalMaxPool2d: {
   (self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, randomSamples: Tensor, options?: { output?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("fractional_max_pool2d");
+/** The operator `aten::fractional_max_pool3d`. Autocast: float32 on CPU. [torch.nn.functional.fractional_max_pool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.fractional_max_pool3d.html) */
 export const fractionalMaxPool3d: {
   (self: Tensor, kernelSize: Int | Ints, outputSize: Int | Ints, randomSamples: Tensor, options?: { output?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("fractional_max_pool3d");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int32. Returns `mantissa`, `exponent`. [torch.frexp](https://docs.pytorch.org/docs/2.13/generated/torch.frexp.html) */
 export const frexp: {
   (self: Tensor, options?: { mantissa?: Tensor; exponent?: Tensor }): [Tensor, Tensor] & { readonly mantissa: Tensor; readonly exponent: Tensor };
 } = bind("frexp");
+/** The operator `aten::frobenius_norm`. For example `[2, 3], dim = [0]` → `[3]`. Keeps the dtype (float32). Defaults: keepdim = false. Autocast: float32 on CUDA. */
 export const frobeniusNorm: {
   (self: Tensor, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("frobenius_norm");
+/** The operator `aten::from_file`. Defaults: size = 0. [torch.from_file](https://docs.pytorch.org/docs/2.13/generated/torch.from_file.html) */
 export const fromFile: {
   (filename: string, shared?: boolean | null | { shared?: boolean | null; size?: Int | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, size?: Int | null | { size?: Int | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("from_file");
+/** The operator `aten::full`. [torch.full](https://docs.pytorch.org/docs/2.13/generated/torch.full.html) */
 export const full: {
   (size: Ints, fillValue: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("full");
+/** The operator `aten::full_like`. For example `[2, 3], fillValue = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.full_like](https://docs.pytorch.org/docs/2.13/generated/torch.full_like.html) */
 export const fullLike: {
   (self: Tensor, fillValue: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("full_like");
+/** The operator `aten::gather`. For example `[2, 3], dim = 0, [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: sparseGrad = false. [torch.gather](https://docs.pytorch.org/docs/2.13/generated/torch.gather.html) */
 export const gather: {
   (self: Tensor, dim: Int, index: Tensor, options?: { sparseGrad?: boolean; out?: Tensor }): Tensor;
 } = bind("gather");
+/** Element by element; shapes broadcast. [torch.gcd](https://docs.pytorch.org/docs/2.13/generated/torch.gcd.html) */
 export const gcd: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("gcd");
+/** `gcd` in place: writes its first argument, and returns it. [torch.Tensor.gcd_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gcd_.html) */
 export const gcd_: {
   (self: Tensor, other: Tensor): Tensor;
 } = bind("gcd_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.ge](https://docs.pytorch.org/docs/2.13/generated/torch.ge.html) */
 export const ge: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ge");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: approximate = "none". [torch.nn.functional.gelu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.gelu.html) */
 export const gelu: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { approximate?: string; out?: Tensor }): Tensor;
 } = bind("gelu");
+/** `gelu` in place: writes its first argument, and returns it. Defaults: approximate = "none". */
 export const gelu_: {
   (self: Tensor, options?: { approximate?: string }): Tensor;
 } = bind("gelu_");
+/** Draws random numbers. */
 export const geometric: {
   (self: Tensor, p: number, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("geometric");
+/** The operator `aten::geqrf`. For example `[2, 3]` → `[2, 3], [2]`. Keeps the dtype (float32). Returns `a`, `tau`. Autocast: float32 on CPU. [torch.geqrf](https://docs.pytorch.org/docs/2.13/generated/torch.geqrf.html) */
 export const geqrf: {
   (self: Tensor, options?: { a?: Tensor; tau?: Tensor }): [Tensor, Tensor] & { readonly a: Tensor; readonly tau: Tensor };
 } = bind("geqrf");
+/** The operator `aten::ger`. For example `[3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.ger](https://docs.pytorch.org/docs/2.13/generated/torch.ger.html) */
 export const ger: {
   (self: Tensor, vec2: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ger");
+/** The operator `aten::glu`. For example `[3, 2]` → `[3, 1]`. Keeps the dtype (float32). Defaults: dim = -1. [torch.nn.functional.glu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.glu.html) */
 export const glu: {
   (self: Tensor, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("glu");
+/** The operator `aten::gradient`. For example `[2, 3]` → `[2, 3], [2, 3]`. Makes float32, float32 (of float32, int64). Defaults: edgeOrder = 1. [torch.gradient](https://docs.pytorch.org/docs/2.13/generated/torch.gradient.html) */
 export const gradient: {
   (self: Tensor, options: { dim?: Ints; edgeOrder?: Int }): Tensor[];
   (self: Tensor, options: { spacing?: Scalar; dim?: Ints; edgeOrder?: Int }): Tensor[];
@@ -841,720 +1089,933 @@ export const gradient: {
   (self: Tensor, options: { spacing?: Tensors; dim?: Ints; edgeOrder?: Int }): Tensor[];
   (self: Tensor, options: { spacing?: Tensors; dim?: Int | null; edgeOrder?: Int }): Tensor[];
 } = bind("gradient");
+/** The operator `aten::greater`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.greater](https://docs.pytorch.org/docs/2.13/generated/torch.greater.html) */
 export const greater: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("greater");
+/** The operator `aten::greater_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.greater_equal](https://docs.pytorch.org/docs/2.13/generated/torch.greater_equal.html) */
 export const greaterEqual: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("greater_equal");
+/** The operator `aten::grid_sampler`. Autocast: float32 on CPU, widest on CUDA. */
 export const gridSampler: {
   (input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean): Tensor;
 } = bind("grid_sampler");
+/** The operator `aten::grid_sampler_2d`. Autocast: float32 on CPU. */
 export const gridSampler2d: {
   (input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("grid_sampler_2d");
+/** The operator `aten::grid_sampler_3d`. Autocast: float32 on CPU. */
 export const gridSampler3d: {
   (input: Tensor, grid: Tensor, interpolationMode: Int, paddingMode: Int, alignCorners: boolean, options?: { out?: Tensor }): Tensor;
 } = bind("grid_sampler_3d");
+/** The operator `aten::group_norm`. For example `[2, 3], numGroups = 1` → `[2, 3]`. Keeps the dtype (float32). Defaults: eps = 0.00001, cudnnEnabled = true. Autocast: float32 on CUDA. [torch.nn.functional.group_norm](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.group_norm.html) */
 export const groupNorm: {
   (input: Tensor, numGroups: Int, weight?: Tensor | null | { weight?: Tensor | null; bias?: Tensor | null; eps?: number; cudnnEnabled?: boolean }, bias?: Tensor | null | { bias?: Tensor | null; eps?: number; cudnnEnabled?: boolean }, eps?: number | { eps?: number; cudnnEnabled?: boolean }, cudnnEnabled?: boolean | { cudnnEnabled?: boolean }): Tensor;
 } = bind("group_norm");
+/** Draws random numbers. */
 export const gru: {
   (data: Tensor, batchSizes: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean): [Tensor, Tensor];
   (input: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean): [Tensor, Tensor];
 } = bind("gru");
+/** The operator `aten::gru_cell`. Autocast: lower precision on CUDA. */
 export const gruCell: {
   (input: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null | { bIh?: Tensor | null; bHh?: Tensor | null }, bHh?: Tensor | null | { bHh?: Tensor | null }): Tensor;
 } = bind("gru_cell");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.gt](https://docs.pytorch.org/docs/2.13/generated/torch.gt.html) */
 export const gt: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("gt");
+/** The operator `aten::hamming_window`. [torch.hamming_window](https://docs.pytorch.org/docs/2.13/generated/torch.hamming_window.html) */
 export const hammingWindow: {
   (windowLength: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, alpha: number, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, alpha: number, beta: number, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("hamming_window");
+/** The operator `aten::hann_window`. [torch.hann_window](https://docs.pytorch.org/docs/2.13/generated/torch.hann_window.html) */
 export const hannWindow: {
   (windowLength: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("hann_window");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: lambd = 0.5. [torch.nn.functional.hardshrink](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.hardshrink.html) */
 export const hardshrink: {
   (self: Tensor, lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("hardshrink");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nn.functional.hardsigmoid](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.hardsigmoid.html) */
 export const hardsigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardsigmoid");
+/** `hardsigmoid` in place: writes its first argument, and returns it. */
 export const hardsigmoid_: {
   (self: Tensor): Tensor;
 } = bind("hardsigmoid_");
+/** The operator `aten::hardswish`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nn.functional.hardswish](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.hardswish.html) */
 export const hardswish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hardswish");
+/** `hardswish` in place: writes its first argument, and returns it. */
 export const hardswish_: {
   (self: Tensor): Tensor;
 } = bind("hardswish_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: minVal = -1, maxVal = 1. [torch.nn.functional.hardtanh](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.hardtanh.html) */
 export const hardtanh: {
   (self: Tensor, minVal?: Scalar | { minVal?: Scalar; maxVal?: Scalar; out?: Tensor }, maxVal?: Scalar | { maxVal?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("hardtanh");
+/** `hardtanh` in place: writes its first argument, and returns it. Defaults: minVal = -1, maxVal = 1. */
 export const hardtanh_: {
   (self: Tensor, minVal?: Scalar | { minVal?: Scalar; maxVal?: Scalar }, maxVal?: Scalar | { maxVal?: Scalar }): Tensor;
 } = bind("hardtanh_");
+/** The operator `aten::hash_tensor`. For example `[2, 3]` → `[]`. Makes uint64 (of float32, int64, bool). Defaults: keepdim = false, mode = 0. [torch.hash_tensor](https://docs.pytorch.org/docs/2.13/generated/torch.hash_tensor.html) */
 export const hashTensor: {
   (self: Tensor, dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
 } = bind("hash_tensor");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.heaviside](https://docs.pytorch.org/docs/2.13/generated/torch.heaviside.html) */
 export const heaviside: {
   (self: Tensor, values: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("heaviside");
+/** The operator `aten::hinge_embedding_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: margin = 1, reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.hinge_embedding_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.hinge_embedding_loss.html) */
 export const hingeEmbeddingLoss: {
   (self: Tensor, target: Tensor, margin?: number | { margin?: number; reduction?: Int }, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("hinge_embedding_loss");
+/** The operator `aten::histc`. For example `[2, 3]` → `[100]`. Keeps the dtype (float32). Defaults: bins = 100, min = 0, max = 0. [torch.histc](https://docs.pytorch.org/docs/2.13/generated/torch.histc.html) */
 export const histc: {
   (self: Tensor, bins?: Int | { bins?: Int; min?: Scalar; max?: Scalar; out?: Tensor }, min?: Scalar | { min?: Scalar; max?: Scalar; out?: Tensor }, max?: Scalar | { max?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("histc");
+/** The operator `aten::histogram`. For example `[3], [3]` → `[2], [3]`. Keeps the dtype (float32). Returns `hist`, `binEdges`. Defaults: bins = 100, density = false. [torch.histogram](https://docs.pytorch.org/docs/2.13/generated/torch.histogram.html) */
 export const histogram: {
   (self: Tensor, bins?: Int | { bins?: Int; range?: readonly number[] | null; weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }, options?: { range?: readonly number[] | null; weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }): [Tensor, Tensor] & { readonly hist: Tensor; readonly binEdges: Tensor };
   (self: Tensor, bins: Tensor, options?: { weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }): [Tensor, Tensor] & { readonly hist: Tensor; readonly binEdges: Tensor };
 } = bind("histogram");
+/** The operator `aten::histogramdd`. Returns `hist`, `binEdges`. Defaults: density = false. [torch.histogramdd](https://docs.pytorch.org/docs/2.13/generated/torch.histogramdd.html) */
 export const histogramdd: {
   (self: Tensor, bins: Ints, range?: readonly number[] | null | { range?: readonly number[] | null; weight?: Tensor | null; density?: boolean }, weight?: Tensor | null | { weight?: Tensor | null; density?: boolean }, density?: boolean | { density?: boolean }): [Tensor, Tensor[]] & { readonly hist: Tensor; readonly binEdges: Tensor[] };
   (self: Tensor, ...bins: number[]): [Tensor, Tensor[]] & { readonly hist: Tensor; readonly binEdges: Tensor[] };
   (self: Tensor, bins: Tensors, range?: readonly number[] | null | { range?: readonly number[] | null; weight?: Tensor | null; density?: boolean }, weight?: Tensor | null | { weight?: Tensor | null; density?: boolean }, density?: boolean | { density?: boolean }): [Tensor, Tensor[]] & { readonly hist: Tensor; readonly binEdges: Tensor[] };
   (self: Tensor, bins: Int, range?: readonly number[] | null | { range?: readonly number[] | null; weight?: Tensor | null; density?: boolean }, weight?: Tensor | null | { weight?: Tensor | null; density?: boolean }, density?: boolean | { density?: boolean }): [Tensor, Tensor[]] & { readonly hist: Tensor; readonly binEdges: Tensor[] };
 } = bind("histogramdd");
+/** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.hsplit](https://docs.pytorch.org/docs/2.13/generated/torch.hsplit.html) */
 export const hsplit: {
   (self: Tensor, indices: Ints): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
   (self: Tensor, sections: Int): Tensor[];
 } = bind("hsplit");
+/** The operator `aten::hspmm`. [torch.hspmm](https://docs.pytorch.org/docs/2.13/generated/torch.hspmm.html) */
 export const hspmm: {
   (mat1: Tensor, mat2: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hspmm");
+/** The operator `aten::hstack`. For example `[[2, 3], [2, 3]]` → `[2, 6]`. Keeps the dtype (float32, int64, bool). [torch.hstack](https://docs.pytorch.org/docs/2.13/generated/torch.hstack.html) */
 export const hstack: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("hstack");
+/** The operator `aten::huber_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1, delta = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.huber_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.huber_loss.html) */
 export const huberLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; delta?: number; out?: Tensor }, delta?: number | { delta?: number; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("huber_loss");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.hypot](https://docs.pytorch.org/docs/2.13/generated/torch.hypot.html) */
 export const hypot: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("hypot");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.i0](https://docs.pytorch.org/docs/2.13/generated/torch.i0.html) */
 export const i0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("i0");
+/** `i0` in place: writes its first argument, and returns it. [torch.Tensor.i0_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.i0_.html) */
 export const i0_: {
   (self: Tensor): Tensor;
 } = bind("i0_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.igamma](https://docs.pytorch.org/docs/2.13/generated/torch.igamma.html) */
 export const igamma: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("igamma");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.igammac](https://docs.pytorch.org/docs/2.13/generated/torch.igammac.html) */
 export const igammac: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("igammac");
+/** The operator `aten::im2col`. For example `[2, 3, 4], kernelSize = [2, 3], dilation = [2, 3], padding = [2, 3], stride = [2, 3]` → `[12, 6]`. Keeps the dtype (float32, bool). */
 export const im2col: {
   (self: Tensor, kernelSize: Int | Ints, dilation: Int | Ints, padding: Int | Ints, stride: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("im2col");
+/** A view: it shares memory with its input. [torch.imag](https://docs.pytorch.org/docs/2.13/generated/torch.imag.html) */
 export const imag: {
   (self: Tensor): Tensor;
 } = bind("imag");
+/** The result's shape depends on values: it waits for the device. [torch.Tensor.index](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index.html) */
 export const index: {
   (self: Tensor, indices: readonly (Tensor | null)[], options?: { out?: Tensor }): Tensor;
 } = bind("index");
+/** The operator `aten::index_add`. For example `[3], dim = 0, [3], [3]` → `[3]`. Keeps the dtype (float32, int64, bool). Defaults: alpha = 1. [torch.index_add](https://docs.pytorch.org/docs/2.13/generated/torch.index_add.html) */
 export const indexAdd: {
   (self: Tensor, dim: Int, index: Tensor, source: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("index_add");
+/** The operator `aten::index_copy`. For example `[3], dim = 0, [3], [3]` → `[3]`. Keeps the dtype (float32, int64, bool). Autocast: widest on CPU. [torch.index_copy](https://docs.pytorch.org/docs/2.13/generated/torch.index_copy.html) */
 export const indexCopy: {
   (self: Tensor, dim: Int, index: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("index_copy");
+/** The operator `aten::index_fill`. For example `[3], dim = 0, [3], value = 1` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.index_fill](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_fill.html) */
 export const indexFill: {
   (self: Tensor, dim: Int, index: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, index: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("index_fill");
+/** The operator `aten::index_put`. Defaults: accumulate = false. Autocast: widest on CUDA. [torch.Tensor.index_put](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_put.html) */
 export const indexPut: {
   (self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("index_put");
+/** `indexPut` in place: writes its first argument, and returns it. Defaults: accumulate = false. [torch.Tensor.index_put_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_put_.html) */
 export const indexPut_: {
   (self: Tensor, indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean }): Tensor;
 } = bind("index_put_");
+/** The operator `aten::index_reduce`. Defaults: includeSelf = true. [torch.index_reduce](https://docs.pytorch.org/docs/2.13/generated/torch.index_reduce.html) */
 export const indexReduce: {
   (self: Tensor, dim: Int, index: Tensor, source: Tensor, reduce: string, options?: { includeSelf?: boolean; out?: Tensor }): Tensor;
 } = bind("index_reduce");
+/** The operator `aten::index_select`. For example `[3], dim = 0, [3]` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.index_select](https://docs.pytorch.org/docs/2.13/generated/torch.index_select.html) */
 export const indexSelect: {
   (self: Tensor, dim: Int, index: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("index_select");
+/** The operator `aten::indices_copy`. [torch.indices_copy](https://docs.pytorch.org/docs/2.13/generated/torch.indices_copy.html) */
 export const indicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("indices_copy");
+/** The operator `aten::inner`. For example `[2, 3], [2, 3]` → `[2, 2]`. Keeps the dtype (float32, int64). [torch.inner](https://docs.pytorch.org/docs/2.13/generated/torch.inner.html) */
 export const inner: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("inner");
+/** The operator `aten::instance_norm`. [torch.nn.functional.instance_norm](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.instance_norm.html) */
 export const instanceNorm: {
   (input: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, useInputStats: boolean, momentum: number, eps: number, cudnnEnabled: boolean): Tensor;
 } = bind("instance_norm");
+/** The operator `aten::inverse`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Autocast: float32 on CPU. [torch.inverse](https://docs.pytorch.org/docs/2.13/generated/torch.inverse.html) */
 export const inverse: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("inverse");
+/** The operator `aten::is_distributed`. */
 export const isDistributed: {
   (self: Tensor): boolean;
 } = bind("is_distributed");
+/** The operator `aten::is_nonzero`. [torch.is_nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.is_nonzero.html) */
 export const isNonzero: {
   (self: Tensor): boolean;
 } = bind("is_nonzero");
+/** The operator `aten::is_vulkan_available`. */
 export const isVulkanAvailable: {
   (): boolean;
 } = bind("is_vulkan_available");
+/** The operator `aten::isclose`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). Defaults: rtol = 0.00001, atol = 1e-8, equalNan = false. [torch.isclose](https://docs.pytorch.org/docs/2.13/generated/torch.isclose.html) */
 export const isclose: {
   (self: Tensor, other: Tensor, rtol?: number | { rtol?: number; atol?: number; equalNan?: boolean }, atol?: number | { atol?: number; equalNan?: boolean }, equalNan?: boolean | { equalNan?: boolean }): Tensor;
 } = bind("isclose");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isfinite](https://docs.pytorch.org/docs/2.13/generated/torch.isfinite.html) */
 export const isfinite: {
   (self: Tensor): Tensor;
 } = bind("isfinite");
+/** The operator `aten::isin`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64). Defaults: assumeUnique = false, invert = false. [torch.isin](https://docs.pytorch.org/docs/2.13/generated/torch.isin.html) */
 export const isin: {
   (element: Scalar, testElements: Tensor, options?: { assumeUnique?: boolean; invert?: boolean; out?: Tensor }): Tensor;
   (elements: Tensor, testElement: Scalar, options?: { assumeUnique?: boolean; invert?: boolean; out?: Tensor }): Tensor;
   (elements: Tensor, testElements: Tensor, options?: { assumeUnique?: boolean; invert?: boolean; out?: Tensor }): Tensor;
 } = bind("isin");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isinf](https://docs.pytorch.org/docs/2.13/generated/torch.isinf.html) */
 export const isinf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("isinf");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isnan](https://docs.pytorch.org/docs/2.13/generated/torch.isnan.html) */
 export const isnan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("isnan");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isneginf](https://docs.pytorch.org/docs/2.13/generated/torch.isneginf.html) */
 export const isneginf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("isneginf");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isposinf](https://docs.pytorch.org/docs/2.13/generated/torch.isposinf.html) */
 export const isposinf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("isposinf");
+/** The operator `aten::isreal`. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.isreal](https://docs.pytorch.org/docs/2.13/generated/torch.isreal.html) */
 export const isreal: {
   (self: Tensor): Tensor;
 } = bind("isreal");
+/** The operator `aten::istft`. Defaults: center = true, normalized = false, returnComplex = false. [torch.istft](https://docs.pytorch.org/docs/2.13/generated/torch.istft.html) */
 export const istft: {
   (self: Tensor, nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, center?: boolean | { center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, onesided?: boolean | null | { onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, length?: Int | null | { length?: Int | null; returnComplex?: boolean }, returnComplex?: boolean | { returnComplex?: boolean }): Tensor;
 } = bind("istft");
+/** The operator `aten::kaiser_window`. [torch.kaiser_window](https://docs.pytorch.org/docs/2.13/generated/torch.kaiser_window.html) */
 export const kaiserWindow: {
   (windowLength: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, beta: number, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (windowLength: Int, periodic: boolean, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("kaiser_window");
+/** The operator `aten::kl_div`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1, logTarget = false. Autocast: float32 on CPU and CUDA. [torch.nn.functional.kl_div](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.kl_div.html) */
 export const klDiv: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; logTarget?: boolean }, options?: { logTarget?: boolean }): Tensor;
 } = bind("kl_div");
+/** The operator `aten::kron`. For example `[2, 3], [2, 3]` → `[4, 9]`. Keeps the dtype (float32, int64, bool). [torch.kron](https://docs.pytorch.org/docs/2.13/generated/torch.kron.html) */
 export const kron: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("kron");
+/** The operator `aten::kthvalue`. For example `[2, 3], k = 1` → `[2], [2]`. dtypes: float32 → float32, int64; int64 → int64, int64. Returns `values`, `indices`. Defaults: dim = -1, keepdim = false. [torch.kthvalue](https://docs.pytorch.org/docs/2.13/generated/torch.kthvalue.html) */
 export const kthvalue: {
   (self: Tensor, k: Int, dim?: Int | { dim?: Int; keepdim?: boolean; values?: Tensor; indices?: Tensor }, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("kthvalue");
+/** The operator `aten::l1_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.l1_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.l1_loss.html) */
 export const l1Loss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("l1_loss");
+/** The operator `aten::layer_norm`. For example `[2, 3], normalizedShape = [2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: eps = 0.00001, cudnnEnable = true. Autocast: float32 on CUDA. [torch.nn.functional.layer_norm](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.layer_norm.html) */
 export const layerNorm: {
   (input: Tensor, normalizedShape: Ints, weight?: Tensor | null | { weight?: Tensor | null; bias?: Tensor | null; eps?: number; cudnnEnable?: boolean }, bias?: Tensor | null | { bias?: Tensor | null; eps?: number; cudnnEnable?: boolean }, eps?: number | { eps?: number; cudnnEnable?: boolean }, cudnnEnable?: boolean | { cudnnEnable?: boolean }): Tensor;
   (input: Tensor, ...normalizedShape: number[]): Tensor;
 } = bind("layer_norm");
+/** Element by element; shapes broadcast. [torch.lcm](https://docs.pytorch.org/docs/2.13/generated/torch.lcm.html) */
 export const lcm: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lcm");
+/** `lcm` in place: writes its first argument, and returns it. [torch.Tensor.lcm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lcm_.html) */
 export const lcm_: {
   (self: Tensor, other: Tensor): Tensor;
 } = bind("lcm_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.ldexp](https://docs.pytorch.org/docs/2.13/generated/torch.ldexp.html) */
 export const ldexp: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ldexp");
+/** `ldexp` in place: writes its first argument, and returns it. [torch.Tensor.ldexp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ldexp_.html) */
 export const ldexp_: {
   (self: Tensor, other: Tensor): Tensor;
 } = bind("ldexp_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.le](https://docs.pytorch.org/docs/2.13/generated/torch.le.html) */
 export const le: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("le");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: negativeSlope = 0.01. [torch.nn.functional.leaky_relu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.leaky_relu.html) */
 export const leakyRelu: {
   (self: Tensor, negativeSlope?: Scalar | { negativeSlope?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("leaky_relu");
+/** `leakyRelu` in place: writes its first argument, and returns it. Defaults: negativeSlope = 0.01. */
 export const leakyRelu_: {
   (self: Tensor, negativeSlope?: Scalar | { negativeSlope?: Scalar }): Tensor;
 } = bind("leaky_relu_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.lerp](https://docs.pytorch.org/docs/2.13/generated/torch.lerp.html) */
 export const lerp: {
   (self: Tensor, end: Tensor, weight: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, end: Tensor, weight: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lerp");
+/** The operator `aten::less`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.less](https://docs.pytorch.org/docs/2.13/generated/torch.less.html) */
 export const less: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("less");
+/** The operator `aten::less_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.less_equal](https://docs.pytorch.org/docs/2.13/generated/torch.less_equal.html) */
 export const lessEqual: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("less_equal");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.lgamma](https://docs.pytorch.org/docs/2.13/generated/torch.lgamma.html) */
 export const lgamma: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lgamma");
+/** The operator `aten::lift`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const lift: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lift");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const liftFresh: {
   (self: Tensor): Tensor;
 } = bind("lift_fresh");
+/** The operator `aten::lift_fresh_copy`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const liftFreshCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lift_fresh_copy");
+/** The operator `aten::linear`. For example `[2, 3], [2, 3]` → `[2, 2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.nn.functional.linear](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.linear.html) */
 export const linear: {
   (input: Tensor, weight: Tensor, bias?: Tensor | null | { bias?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linear");
+/** The operator `aten::linspace`. [torch.linspace](https://docs.pytorch.org/docs/2.13/generated/torch.linspace.html) */
 export const linspace: {
   (start: Scalar, end: Scalar, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Tensor, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Tensor, end: Scalar, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Tensor, end: Tensor, steps: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("linspace");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.log](https://docs.pytorch.org/docs/2.13/generated/torch.log.html) */
 export const log: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.log10](https://docs.pytorch.org/docs/2.13/generated/torch.log10.html) */
 export const log10: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log10");
+/** `log10` in place: writes its first argument, and returns it. [torch.Tensor.log10_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log10_.html) */
 export const log10_: {
   (self: Tensor): Tensor;
 } = bind("log10_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.log1p](https://docs.pytorch.org/docs/2.13/generated/torch.log1p.html) */
 export const log1p: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log1p");
+/** `log1p` in place: writes its first argument, and returns it. [torch.Tensor.log1p_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log1p_.html) */
 export const log1p_: {
   (self: Tensor): Tensor;
 } = bind("log1p_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.log2](https://docs.pytorch.org/docs/2.13/generated/torch.log2.html) */
 export const log2: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log2");
+/** `log2` in place: writes its first argument, and returns it. [torch.Tensor.log2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log2_.html) */
 export const log2_: {
   (self: Tensor): Tensor;
 } = bind("log2_");
+/** `log` in place: writes its first argument, and returns it. [torch.Tensor.log_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log_.html) */
 export const log_: {
   (self: Tensor): Tensor;
 } = bind("log_");
+/** Draws random numbers. Defaults: mean = 1, std = 2. */
 export const logNormal: {
   (self: Tensor, mean?: number | { mean?: number; std?: number; generator?: Generator | null; out?: Tensor }, std?: number | { std?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("log_normal");
+/** The operator `aten::log_sigmoid`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). */
 export const logSigmoid: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("log_sigmoid");
+/** The operator `aten::log_sigmoid_forward`. For example `[2, 3]` → `[2, 3], [2, 3]`. Keeps the dtype (float32). Returns `output`, `buffer`. */
 export const logSigmoidForward: {
   (self: Tensor, options?: { output?: Tensor; buffer?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly buffer: Tensor };
 } = bind("log_sigmoid_forward");
+/** The operator `aten::log_softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.nn.functional.log_softmax](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.log_softmax.html) */
 export const logSoftmax: {
   <T extends Tensor>(self: T, dim: Int): Same<T>;
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("log_softmax");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.logaddexp](https://docs.pytorch.org/docs/2.13/generated/torch.logaddexp.html) */
 export const logaddexp: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logaddexp");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.logaddexp2](https://docs.pytorch.org/docs/2.13/generated/torch.logaddexp2.html) */
 export const logaddexp2: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logaddexp2");
+/** The operator `aten::logcumsumexp`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). [torch.logcumsumexp](https://docs.pytorch.org/docs/2.13/generated/torch.logcumsumexp.html) */
 export const logcumsumexp: {
   (self: Tensor, dim: Int, options?: { out?: Tensor }): Tensor;
 } = bind("logcumsumexp");
+/** The operator `aten::logdet`. For example `[3, 3]` → `[]`. Keeps the dtype (float32). [torch.logdet](https://docs.pytorch.org/docs/2.13/generated/torch.logdet.html) */
 export const logdet: {
   (self: Tensor): Tensor;
 } = bind("logdet");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.logical_and](https://docs.pytorch.org/docs/2.13/generated/torch.logical_and.html) */
 export const logicalAnd: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logical_and");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.logical_not](https://docs.pytorch.org/docs/2.13/generated/torch.logical_not.html) */
 export const logicalNot: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logical_not");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.logical_or](https://docs.pytorch.org/docs/2.13/generated/torch.logical_or.html) */
 export const logicalOr: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logical_or");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.logical_xor](https://docs.pytorch.org/docs/2.13/generated/torch.logical_xor.html) */
 export const logicalXor: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("logical_xor");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.logit](https://docs.pytorch.org/docs/2.13/generated/torch.logit.html) */
 export const logit: {
   (self: Tensor, eps?: number | null | { eps?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("logit");
+/** `logit` in place: writes its first argument, and returns it. [torch.Tensor.logit_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logit_.html) */
 export const logit_: {
   (self: Tensor, eps?: number | null | { eps?: number | null }): Tensor;
 } = bind("logit_");
+/** The operator `aten::logspace`. Defaults: base = 10. [torch.logspace](https://docs.pytorch.org/docs/2.13/generated/torch.logspace.html) */
 export const logspace: {
   (start: Scalar, end: Scalar, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Tensor, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Tensor, end: Scalar, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Tensor, end: Tensor, steps: Int, base?: number | { base?: number; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("logspace");
+/** Reduces dimensions, or all of them. For example `[2, 3], dim = [0]` → `[3]`. Makes float32 (of float32, int64, bool). Defaults: keepdim = false. Autocast: float32 on CUDA. [torch.logsumexp](https://docs.pytorch.org/docs/2.13/generated/torch.logsumexp.html) */
 export const logsumexp: {
   (self: Tensor, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("logsumexp");
+/** Draws random numbers. */
 export const lstm: {
   (data: Tensor, batchSizes: Tensor, hx: Tensors, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean): [Tensor, Tensor, Tensor];
   (input: Tensor, hx: Tensors, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean): [Tensor, Tensor, Tensor];
 } = bind("lstm");
+/** The operator `aten::lstm_cell`. Autocast: lower precision on CUDA. */
 export const lstmCell: {
   (input: Tensor, hx: Tensors, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null | { bIh?: Tensor | null; bHh?: Tensor | null }, bHh?: Tensor | null | { bHh?: Tensor | null }): [Tensor, Tensor];
 } = bind("lstm_cell");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.lt](https://docs.pytorch.org/docs/2.13/generated/torch.lt.html) */
 export const lt: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lt");
+/** The operator `aten::lu_solve`. Autocast: float32 on CPU. [torch.lu_solve](https://docs.pytorch.org/docs/2.13/generated/torch.lu_solve.html) */
 export const luSolve: {
   (self: Tensor, LUData: Tensor, LUPivots: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("lu_solve");
+/** The operator `aten::lu_unpack`. Returns `P`, `L`, `U`. Defaults: unpackData = true, unpackPivots = true. [torch.lu_unpack](https://docs.pytorch.org/docs/2.13/generated/torch.lu_unpack.html) */
 export const luUnpack: {
   (LUData: Tensor, LUPivots: Tensor, unpackData?: boolean | { unpackData?: boolean; unpackPivots?: boolean; P?: Tensor; L?: Tensor; U?: Tensor }, unpackPivots?: boolean | { unpackPivots?: boolean; P?: Tensor; L?: Tensor; U?: Tensor }, options?: { P?: Tensor; L?: Tensor; U?: Tensor }): [Tensor, Tensor, Tensor] & { readonly P: Tensor; readonly L: Tensor; readonly U: Tensor };
 } = bind("lu_unpack");
+/** The operator `aten::margin_ranking_loss`. For example `[2, 3], [2, 3], [2, 3]` → `[]`. Makes float32 (of float32, int64). Defaults: margin = 0, reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.margin_ranking_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.margin_ranking_loss.html) */
 export const marginRankingLoss: {
   (input1: Tensor, input2: Tensor, target: Tensor, margin?: number | { margin?: number; reduction?: Int }, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("margin_ranking_loss");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3], value = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.masked_fill](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_fill.html) */
 export const maskedFill: {
   (self: Tensor, mask: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, mask: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_fill");
+/** The operator `aten::masked_scatter`. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.masked_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_scatter.html) */
 export const maskedScatter: {
   (self: Tensor, mask: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_scatter");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3], [2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.masked_select](https://docs.pytorch.org/docs/2.13/generated/torch.masked_select.html) */
 export const maskedSelect: {
   (self: Tensor, mask: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("masked_select");
+/** The operator `aten::matmul`. For example `[2, 3], [3, 2]` → `[2, 2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.matmul](https://docs.pytorch.org/docs/2.13/generated/torch.matmul.html) */
 export const matmul: {
   <T extends Tensor, O extends Tensor>(self: T, other: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
 } = bind("matmul");
+/** The operator `aten::matrix_exp`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). [torch.matrix_exp](https://docs.pytorch.org/docs/2.13/generated/torch.matrix_exp.html) */
 export const matrixExp: {
   (self: Tensor): Tensor;
 } = bind("matrix_exp");
+/** The operator `aten::matrix_power`. For example `[3, 3], n = 1` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.matrix_power](https://docs.pytorch.org/docs/2.13/generated/torch.matrix_power.html) */
 export const matrixPower: {
   (self: Tensor, n: Int, options?: { out?: Tensor }): Tensor;
 } = bind("matrix_power");
+/** Element by element; shapes broadcast. Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.max](https://docs.pytorch.org/docs/2.13/generated/torch.max.html) */
 export const max: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; max?: Tensor; maxValues?: Tensor }, options?: { max?: Tensor; maxValues?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("max");
+/** The operator `aten::max_pool1d`. For example `[2, 3], kernelSize = [2]` → `[2, 1]`. Keeps the dtype (float32). Defaults: ceilMode = false. [torch.nn.functional.max_pool1d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool1d.html) */
 export const maxPool1d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): Tensor;
 } = bind("max_pool1d");
+/** The operator `aten::max_pool1d_with_indices`. For example `[2, 3], kernelSize = [2]` → `[2, 1], [2, 1]`. dtypes: float32 → float32, int64; int64 → int64, int64. Defaults: ceilMode = false. [torch.nn.functional.max_pool1d_with_indices](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool1d_with_indices.html) */
 export const maxPool1dWithIndices: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): [Tensor, Tensor];
 } = bind("max_pool1d_with_indices");
+/** The operator `aten::max_pool2d`. For example `[2, 3, 4], kernelSize = [2, 3]` → `[2, 1, 1]`. Keeps the dtype (float32, int64). Defaults: ceilMode = false. [torch.nn.functional.max_pool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool2d.html) */
 export const maxPool2d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): Tensor;
 } = bind("max_pool2d");
+/** The operator `aten::max_pool2d_with_indices`. For example `[2, 3, 4], kernelSize = [2, 3]` → `[2, 1, 1], [2, 1, 1]`. dtypes: float32 → float32, int64; int64 → int64, int64. Defaults: ceilMode = false. [torch.nn.functional.max_pool2d_with_indices](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool2d_with_indices.html) */
 export const maxPool2dWithIndices: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; out?: Tensor; indices?: Tensor }, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("max_pool2d_with_indices");
+/** The operator `aten::max_pool3d`. Defaults: ceilMode = false. Autocast: float32 on CPU. [torch.nn.functional.max_pool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool3d.html) */
 export const maxPool3d: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean }, ceilMode?: boolean | { ceilMode?: boolean }): Tensor;
 } = bind("max_pool3d");
+/** The operator `aten::max_pool3d_with_indices`. Defaults: ceilMode = false. [torch.nn.functional.max_pool3d_with_indices](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_pool3d_with_indices.html) */
 export const maxPool3dWithIndices: {
   (self: Tensor, kernelSize: Int | Ints, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; ceilMode?: boolean; out?: Tensor; indices?: Tensor }, ceilMode?: boolean | { ceilMode?: boolean; out?: Tensor; indices?: Tensor }, options?: { out?: Tensor; indices?: Tensor }): [Tensor, Tensor];
 } = bind("max_pool3d_with_indices");
+/** The operator `aten::max_unpool2d`. Autocast: float32 on CPU. [torch.nn.functional.max_unpool2d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_unpool2d.html) */
 export const maxUnpool2d: {
   (self: Tensor, indices: Tensor, outputSize: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("max_unpool2d");
+/** The operator `aten::max_unpool3d`. Autocast: float32 on CPU. [torch.nn.functional.max_unpool3d](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.max_unpool3d.html) */
 export const maxUnpool3d: {
   (self: Tensor, indices: Tensor, outputSize: Int | Ints, stride: Int | Ints, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("max_unpool3d");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.maximum](https://docs.pytorch.org/docs/2.13/generated/torch.maximum.html) */
 export const maximum: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("maximum");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. [torch.mean](https://docs.pytorch.org/docs/2.13/generated/torch.mean.html) */
 export const mean: {
   (self: Tensor, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int | Ints | null, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("mean");
+/** The operator `aten::median`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Defaults: keepdim = false. [torch.median](https://docs.pytorch.org/docs/2.13/generated/torch.median.html) */
 export const median: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("median");
+/** The operator `aten::meshgrid`. For example `[[3], [3]]` → `[3, 3], [3, 3]`. Keeps the dtype (float32, int64, bool). [torch.meshgrid](https://docs.pytorch.org/docs/2.13/generated/torch.meshgrid.html) */
 export const meshgrid: {
   (tensors: Tensors): Tensor[];
   (tensors: Tensors, options: { indexing?: string }): Tensor[];
 } = bind("meshgrid");
+/** Element by element; shapes broadcast. Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.min](https://docs.pytorch.org/docs/2.13/generated/torch.min.html) */
 export const min: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; min?: Tensor; minIndices?: Tensor }, options?: { min?: Tensor; minIndices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("min");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.minimum](https://docs.pytorch.org/docs/2.13/generated/torch.minimum.html) */
 export const minimum: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("minimum");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nn.functional.mish](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.mish.html) */
 export const mish: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mish");
+/** `mish` in place: writes its first argument, and returns it. */
 export const mish_: {
   (self: Tensor): Tensor;
 } = bind("mish_");
+/** The operator `aten::mm`. For example `[2, 3], [3, 2]` → `[2, 2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.mm](https://docs.pytorch.org/docs/2.13/generated/torch.mm.html) */
 export const mm: {
   <T extends Tensor, O extends Tensor>(self: T, mat2: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   (self: Tensor, mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
 } = bind("mm");
+/** The operator `aten::mode`. For example `[2, 3]` → `[2], [2]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. Defaults: dim = -1, keepdim = false. [torch.mode](https://docs.pytorch.org/docs/2.13/generated/torch.mode.html) */
 export const mode: {
   (self: Tensor, dim?: Int | { dim?: Int; keepdim?: boolean; values?: Tensor; indices?: Tensor }, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("mode");
+/** A view: it shares memory with its input. For example `[1, 2, 8, 8], source = [2, 3], destination = [2, 3]` → `[1, 2, 8, 8]`. Keeps the dtype (float32, int64, bool). [torch.moveaxis](https://docs.pytorch.org/docs/2.13/generated/torch.moveaxis.html) */
 export const moveaxis: {
   (self: Tensor, source: Int, destination: Int): Tensor;
   (self: Tensor, source: Ints, destination: Ints): Tensor;
 } = bind("moveaxis");
+/** A view: it shares memory with its input. For example `[2, 3], source = 1, destination = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.movedim](https://docs.pytorch.org/docs/2.13/generated/torch.movedim.html) */
 export const movedim: {
   (self: Tensor, source: Int, destination: Int): Tensor;
   (self: Tensor, source: Ints, destination: Ints): Tensor;
 } = bind("movedim");
+/** The operator `aten::mse_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.mse_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.mse_loss.html) */
 export const mseLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("mse_loss");
+/** The operator `aten::msort`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.msort](https://docs.pytorch.org/docs/2.13/generated/torch.msort.html) */
 export const msort: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("msort");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.mul](https://docs.pytorch.org/docs/2.13/generated/torch.mul.html) */
 export const mul: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mul");
+/** The operator `aten::multi_margin_loss`. Defaults: p = 1, margin = 1, reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.multi_margin_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.multi_margin_loss.html) */
 export const multiMarginLoss: {
   (self: Tensor, target: Tensor, p?: Scalar | { p?: Scalar; margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, margin?: Scalar | { margin?: Scalar; weight?: Tensor | null; reduction?: Int; out?: Tensor }, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("multi_margin_loss");
+/** The operator `aten::multilabel_margin_loss`. Defaults: reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.multilabel_margin_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.multilabel_margin_loss.html) */
 export const multilabelMarginLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("multilabel_margin_loss");
+/** The operator `aten::multilabel_margin_loss_forward`. Returns `output`, `isTarget`. Autocast: float32 on CPU. */
 export const multilabelMarginLossForward: {
   (self: Tensor, target: Tensor, reduction: Int, options?: { output?: Tensor; isTarget?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly isTarget: Tensor };
 } = bind("multilabel_margin_loss_forward");
+/** Draws random numbers. Defaults: replacement = false. [torch.multinomial](https://docs.pytorch.org/docs/2.13/generated/torch.multinomial.html) */
 export const multinomial: {
   (self: Tensor, numSamples: Int, replacement?: boolean | { replacement?: boolean; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("multinomial");
+/** The operator `aten::multiply`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.multiply](https://docs.pytorch.org/docs/2.13/generated/torch.multiply.html) */
 export const multiply: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("multiply");
+/** The operator `aten::mv`. For example `[2, 3], [3]` → `[2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CUDA. [torch.mv](https://docs.pytorch.org/docs/2.13/generated/torch.mv.html) */
 export const mv: {
   (self: Tensor, vec: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("mv");
+/** Element by element; shapes broadcast. For example `[2, 3], p = 1` → `[2, 3]`. Makes float32 (of float32, int64). [torch.mvlgamma](https://docs.pytorch.org/docs/2.13/generated/torch.mvlgamma.html) */
 export const mvlgamma: {
   (self: Tensor, p: Int, options?: { out?: Tensor }): Tensor;
 } = bind("mvlgamma");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.nan_to_num](https://docs.pytorch.org/docs/2.13/generated/torch.nan_to_num.html) */
 export const nanToNum: {
   (self: Tensor, nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null; out?: Tensor }, posinf?: number | null | { posinf?: number | null; neginf?: number | null; out?: Tensor }, neginf?: number | null | { neginf?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nan_to_num");
+/** `nanToNum` in place: writes its first argument, and returns it. [torch.Tensor.nan_to_num_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nan_to_num_.html) */
 export const nanToNum_: {
   (self: Tensor, nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null }, posinf?: number | null | { posinf?: number | null; neginf?: number | null }, neginf?: number | null | { neginf?: number | null }): Tensor;
 } = bind("nan_to_num_");
+/** The operator `aten::nanmean`. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. [torch.nanmean](https://docs.pytorch.org/docs/2.13/generated/torch.nanmean.html) */
 export const nanmean: {
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("nanmean");
+/** The operator `aten::nanmedian`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Defaults: keepdim = false. [torch.nanmedian](https://docs.pytorch.org/docs/2.13/generated/torch.nanmedian.html) */
 export const nanmedian: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("nanmedian");
+/** The operator `aten::nanquantile`. For example `[3], [3]` → `[3]`. Keeps the dtype (float32). Defaults: keepdim = false, interpolation = "linear". Autocast: float32 on CPU. [torch.nanquantile](https://docs.pytorch.org/docs/2.13/generated/torch.nanquantile.html) */
 export const nanquantile: {
   (self: Tensor, q: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
   (self: Tensor, q: number, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
 } = bind("nanquantile");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. [torch.nansum](https://docs.pytorch.org/docs/2.13/generated/torch.nansum.html) */
 export const nansum: {
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("nansum");
+/** A view: it shares memory with its input. For example `[2, 3], dim = 0, start = 0, length = 1` → `[1, 3]`. Keeps the dtype (float32, int64, bool). [torch.narrow](https://docs.pytorch.org/docs/2.13/generated/torch.narrow.html) */
 export const narrow: {
   (self: Tensor, dim: Int, start: Int, length: Int): Tensor;
   (self: Tensor, dim: Int, start: Tensor, length: Int): Tensor;
 } = bind("narrow");
+/** The operator `aten::narrow_copy`. For example `[2, 3], dim = 0, start = 0, length = 1` → `[1, 3]`. Keeps the dtype (float32, int64, bool). [torch.narrow_copy](https://docs.pytorch.org/docs/2.13/generated/torch.narrow_copy.html) */
 export const narrowCopy: {
   (self: Tensor, dim: Int, start: Int, length: Int, options?: { out?: Tensor }): Tensor;
 } = bind("narrow_copy");
+/** The operator `aten::native_batch_norm`. */
 export const nativeBatchNorm: {
   (input: Tensor, weight: Tensor | null, bias: Tensor | null, runningMean: Tensor | null, runningVar: Tensor | null, training: boolean, momentum: number, eps: number, options?: { out?: Tensor; saveMean?: Tensor; saveInvstd?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("native_batch_norm");
+/** The operator `aten::native_channel_shuffle`. For example `[2, 3, 4], groups = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.nn.functional.native_channel_shuffle](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.native_channel_shuffle.html) */
 export const nativeChannelShuffle: {
   (self: Tensor, groups: Int): Tensor;
 } = bind("native_channel_shuffle");
+/** Draws random numbers. */
 export const nativeDropout: {
   (input: Tensor, p: number, train: boolean | null, options?: { out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
 } = bind("native_dropout");
+/** The operator `aten::native_group_norm`. */
 export const nativeGroupNorm: {
   (input: Tensor, weight: Tensor | null, bias: Tensor | null, N: Int, C: Int, HxW: Int, group: Int, eps: number, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("native_group_norm");
+/** The operator `aten::native_layer_norm`. Autocast: float32 on CUDA. */
 export const nativeLayerNorm: {
   (input: Tensor, normalizedShape: Ints, weight: Tensor | null, bias: Tensor | null, eps: number, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("native_layer_norm");
+/** The operator `aten::native_norm`. Defaults: p = 2. */
 export const nativeNorm: {
   (self: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, p: Scalar | null, dim: Int | Ints, keepdim: boolean, dtype: DType | null, options?: { out?: Tensor }): Tensor;
 } = bind("native_norm");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.ne](https://docs.pytorch.org/docs/2.13/generated/torch.ne.html) */
 export const ne: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("ne");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.neg](https://docs.pytorch.org/docs/2.13/generated/torch.neg.html) */
 export const neg: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("neg");
+/** `neg` in place: writes its first argument, and returns it. [torch.Tensor.neg_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.neg_.html) */
 export const neg_: {
   (self: Tensor): Tensor;
 } = bind("neg_");
+/** The operator `aten::negative`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.negative](https://docs.pytorch.org/docs/2.13/generated/torch.negative.html) */
 export const negative: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("negative");
+/** `negative` in place: writes its first argument, and returns it. [torch.Tensor.negative_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.negative_.html) */
 export const negative_: {
   (self: Tensor): Tensor;
 } = bind("negative_");
+/** The operator `aten::nested_to_padded_tensor`. */
 export const nestedToPaddedTensor: {
   (self: Tensor, padding: number, outputSize?: Ints | null | { outputSize?: Ints | null }): Tensor;
 } = bind("nested_to_padded_tensor");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nextafter](https://docs.pytorch.org/docs/2.13/generated/torch.nextafter.html) */
 export const nextafter: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("nextafter");
+/** The operator `aten::nll_loss`. Defaults: reduction = 1, ignoreIndex = -100. Autocast: float32 on CPU and CUDA. [torch.nn.functional.nll_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.nll_loss.html) */
 export const nllLoss: {
   (self: Tensor, target: Tensor, weight?: Tensor | null | { weight?: Tensor | null; reduction?: Int; ignoreIndex?: Int; out?: Tensor }, reduction?: Int | { reduction?: Int; ignoreIndex?: Int; out?: Tensor }, ignoreIndex?: Int | { ignoreIndex?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nll_loss");
+/** The operator `aten::nll_loss2d_forward`. Returns `output`, `totalWeight`. */
 export const nllLoss2dForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss2d_forward");
+/** The operator `aten::nll_loss_forward`. Returns `output`, `totalWeight`. */
 export const nllLossForward: {
   (self: Tensor, target: Tensor, weight: Tensor | null, reduction: Int, ignoreIndex: Int, options?: { output?: Tensor; totalWeight?: Tensor }): [Tensor, Tensor] & { readonly output: Tensor; readonly totalWeight: Tensor };
 } = bind("nll_loss_forward");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3]` → `[6, 2]`. Makes int64 (of float32, int64, bool). [torch.nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.nonzero.html) */
 export const nonzero: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("nonzero");
+/** The operator `aten::nonzero_numpy`. For example `[2, 3]` → `[6], [6]`. Makes int64, int64 (of float32, int64, bool). */
 export const nonzeroNumpy: {
   (self: Tensor): Tensor[];
 } = bind("nonzero_numpy");
+/** The operator `aten::nonzero_static`. Defaults: fillValue = -1. [torch.nonzero_static](https://docs.pytorch.org/docs/2.13/generated/torch.nonzero_static.html) */
 export const nonzeroStatic: {
   (self: Tensor, options: { size?: Int; fillValue?: Int; out?: Tensor }): Tensor;
 } = bind("nonzero_static");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CUDA. [torch.norm](https://docs.pytorch.org/docs/2.13/generated/torch.norm.html) */
 export const norm: {
   (self: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, p: Scalar | null, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, p: Scalar | null, dim: Int | Ints, keepdim: boolean, options: { dtype?: DType; out?: Tensor }): Tensor;
   (self: Tensor, p: Scalar | null, options: { dtype?: DType; out?: Tensor }): Tensor;
 } = bind("norm");
+/** The operator `aten::norm_except_dim`. For example `[2, 3]` → `[2, 1]`. Keeps the dtype (float32). Defaults: pow = 2, dim = 0. */
 export const normExceptDim: {
   (v: Tensor, pow?: Int | { pow?: Int; dim?: Int }, dim?: Int | { dim?: Int }): Tensor;
 } = bind("norm_except_dim");
+/** Draws random numbers. Defaults: std = 1. [torch.normal](https://docs.pytorch.org/docs/2.13/generated/torch.normal.html) */
 export const normal: {
   (mean: Tensor, std: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (mean: Tensor, std?: number | { std?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (mean: number, std: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (mean: number, std: number, size: Ints, options?: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("normal");
+/** The operator `aten::not_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.not_equal](https://docs.pytorch.org/docs/2.13/generated/torch.not_equal.html) */
 export const notEqual: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("not_equal");
+/** The operator `aten::nuclear_norm`. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. Autocast: float32 on CUDA. */
 export const nuclearNorm: {
   (self: Tensor, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("nuclear_norm");
+/** The result's shape depends on values: it waits for the device. Defaults: numClasses = -1. [torch.nn.functional.one_hot](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.one_hot.html) */
 export const oneHot: {
   (self: Tensor, numClasses?: Int | { numClasses?: Int }): Tensor;
 } = bind("one_hot");
+/** The operator `aten::ones`. [torch.ones](https://docs.pytorch.org/docs/2.13/generated/torch.ones.html) */
 export const ones: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
 } = bind("ones");
+/** The operator `aten::ones_like`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.ones_like](https://docs.pytorch.org/docs/2.13/generated/torch.ones_like.html) */
 export const onesLike: {
   (self: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("ones_like");
+/** The operator `aten::orgqr`. Autocast: float32 on CPU. [torch.orgqr](https://docs.pytorch.org/docs/2.13/generated/torch.orgqr.html) */
 export const orgqr: {
   (self: Tensor, input2: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("orgqr");
+/** The operator `aten::ormqr`. Defaults: left = true, transpose = false. Autocast: float32 on CPU. [torch.ormqr](https://docs.pytorch.org/docs/2.13/generated/torch.ormqr.html) */
 export const ormqr: {
   (self: Tensor, input2: Tensor, input3: Tensor, left?: boolean | { left?: boolean; transpose?: boolean; out?: Tensor }, transpose?: boolean | { transpose?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("ormqr");
+/** The operator `aten::outer`. For example `[3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.outer](https://docs.pytorch.org/docs/2.13/generated/torch.outer.html) */
 export const outer: {
   (self: Tensor, vec2: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("outer");
+/** The operator `aten::pad`. For example `[2, 3], pad = [2, 3]` → `[2, 8]`. Keeps the dtype (float32, int64, bool). Defaults: mode = "constant". [torch.nn.functional.pad](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.pad.html) */
 export const pad: {
   (self: Tensor, pad: Ints, mode?: string | { mode?: string; value?: number | null }, value?: number | null | { value?: number | null }): Tensor;
   (self: Tensor, ...pad: number[]): Tensor;
 } = bind("pad");
+/** The operator `aten::pad_sequence`. For example `[[2, 3], [2, 3]]` → `[2, 2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: batchFirst = false, paddingValue = 0, paddingSide = "right". */
 export const padSequence: {
   (sequences: Tensors, batchFirst?: boolean | { batchFirst?: boolean; paddingValue?: number; paddingSide?: string }, paddingValue?: number | { paddingValue?: number; paddingSide?: string }, paddingSide?: string | { paddingSide?: string }): Tensor;
 } = bind("pad_sequence");
+/** The operator `aten::pairwise_distance`. For example `[2, 3], [2, 3]` → `[2]`. Makes float32 (of float32, int64). Defaults: p = 2, eps = 0.000001, keepdim = false. [torch.nn.functional.pairwise_distance](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.pairwise_distance.html) */
 export const pairwiseDistance: {
   (x1: Tensor, x2: Tensor, p?: number | { p?: number; eps?: number; keepdim?: boolean }, eps?: number | { eps?: number; keepdim?: boolean }, keepdim?: boolean | { keepdim?: boolean }): Tensor;
 } = bind("pairwise_distance");
+/** The operator `aten::pdist`. For example `[2, 3]` → `[1]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CUDA. [torch.nn.functional.pdist](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.pdist.html) */
 export const pdist: {
   (self: Tensor, p?: number | { p?: number }): Tensor;
 } = bind("pdist");
+/** A view: it shares memory with its input. For example `[3], dims = [0]` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.permute](https://docs.pytorch.org/docs/2.13/generated/torch.permute.html) */
 export const permute: {
   (self: Tensor, dims: Ints): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
 } = bind("permute");
+/** The operator `aten::permute_copy`. For example `[3], dims = [0]` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.permute_copy](https://docs.pytorch.org/docs/2.13/generated/torch.permute_copy.html) */
 export const permuteCopy: {
   (self: Tensor, dims: Ints, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
 } = bind("permute_copy");
+/** The operator `aten::pinverse`. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32). Defaults: rcond = 1e-15. Autocast: float32 on CPU. [torch.pinverse](https://docs.pytorch.org/docs/2.13/generated/torch.pinverse.html) */
 export const pinverse: {
   (self: Tensor, rcond?: number | { rcond?: number }): Tensor;
 } = bind("pinverse");
+/** The operator `aten::pixel_shuffle`. For example `[2, 3, 4], upscaleFactor = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.nn.functional.pixel_shuffle](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.pixel_shuffle.html) */
 export const pixelShuffle: {
   (self: Tensor, upscaleFactor: Int, options?: { out?: Tensor }): Tensor;
 } = bind("pixel_shuffle");
+/** The operator `aten::pixel_unshuffle`. For example `[2, 3, 4], downscaleFactor = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.nn.functional.pixel_unshuffle](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.pixel_unshuffle.html) */
 export const pixelUnshuffle: {
   (self: Tensor, downscaleFactor: Int, options?: { out?: Tensor }): Tensor;
 } = bind("pixel_unshuffle");
+/** Draws random numbers. [torch.poisson](https://docs.pytorch.org/docs/2.13/generated/torch.poisson.html) */
 export const poisson: {
   (self: Tensor, generator?: Generator | null | { generator?: Generator | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("poisson");
+/** The operator `aten::poisson_nll_loss`. For example `[2, 3], [2, 3], logInput = false, full = false, eps = 1.0, reduction = 1` → `[]`. Makes float32 (of float32, int64). Autocast: float32 on CPU and CUDA. [torch.nn.functional.poisson_nll_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.poisson_nll_loss.html) */
 export const poissonNllLoss: {
   (input: Tensor, target: Tensor, logInput: boolean, full: boolean, eps: number, reduction: Int): Tensor;
 } = bind("poisson_nll_loss");
+/** The operator `aten::polar`. For example `[2, 3], [2, 3]` → `[2, 3]`. dtypes: float32 → complex64. Autocast: float32 on CPU. [torch.polar](https://docs.pytorch.org/docs/2.13/generated/torch.polar.html) */
 export const polar: {
   (abs: Tensor, angle: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("polar");
+/** Element by element; shapes broadcast. For example `n = 1, [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.polygamma](https://docs.pytorch.org/docs/2.13/generated/torch.polygamma.html) */
 export const polygamma: {
   (n: Int, self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("polygamma");
+/** Element by element; shapes broadcast. A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.positive](https://docs.pytorch.org/docs/2.13/generated/torch.positive.html) */
 export const positive: {
   (self: Tensor): Tensor;
 } = bind("positive");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Autocast: float32 on CUDA. [torch.pow](https://docs.pytorch.org/docs/2.13/generated/torch.pow.html) */
 export const pow: {
   (self: Scalar, exponent: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, exponent: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, exponent: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("pow");
+/** The operator `aten::prelu`. For example `[2, 3], [3]` → `[2, 3]`. Keeps the dtype (float32). Autocast: lower precision on CPU and CUDA. [torch.nn.functional.prelu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.prelu.html) */
 export const prelu: {
   (self: Tensor, weight: Tensor): Tensor;
 } = bind("prelu");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. Autocast: float32 on CPU and CUDA. [torch.prod](https://docs.pytorch.org/docs/2.13/generated/torch.prod.html) */
 export const prod: {
   (self: Tensor, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("prod");
+/** The operator `aten::promote_types`. [torch.promote_types](https://docs.pytorch.org/docs/2.13/generated/torch.promote_types.html) */
 export const promoteTypes: {
   (type1: DType, type2: DType): DType;
 } = bind("promote_types");
+/** The operator `aten::put`. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: accumulate = false. [torch.Tensor.put](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.put.html) */
 export const put: {
   (self: Tensor, index: Tensor, source: Tensor, accumulate?: boolean | { accumulate?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("put");
+/** The operator `aten::qr`. For example `[2, 3]` → `[2, 2], [2, 3]`. Keeps the dtype (float32). Returns `Q`, `R`. Defaults: some = true. Autocast: float32 on CPU. [torch.qr](https://docs.pytorch.org/docs/2.13/generated/torch.qr.html) */
 export const qr: {
   (self: Tensor, some?: boolean | { some?: boolean; Q?: Tensor; R?: Tensor }, options?: { Q?: Tensor; R?: Tensor }): [Tensor, Tensor] & { readonly Q: Tensor; readonly R: Tensor };
 } = bind("qr");
+/** The operator `aten::quantile`. For example `[3], [3]` → `[3]`. Keeps the dtype (float32). Defaults: keepdim = false, interpolation = "linear". Autocast: float32 on CPU. [torch.quantile](https://docs.pytorch.org/docs/2.13/generated/torch.quantile.html) */
 export const quantile: {
   (self: Tensor, q: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
   (self: Tensor, q: number, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
 } = bind("quantile");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.rad2deg](https://docs.pytorch.org/docs/2.13/generated/torch.rad2deg.html) */
 export const rad2deg: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rad2deg");
+/** `rad2deg` in place: writes its first argument, and returns it. [torch.Tensor.rad2deg_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rad2deg_.html) */
 export const rad2deg_: {
   (self: Tensor): Tensor;
 } = bind("rad2deg_");
+/** Draws random numbers. [torch.rand](https://docs.pytorch.org/docs/2.13/generated/torch.rand.html) */
 export const rand: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
   (size: Ints, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("rand");
+/** Draws random numbers. [torch.rand_like](https://docs.pytorch.org/docs/2.13/generated/torch.rand_like.html) */
 export const randLike: {
   (self: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (self: Tensor, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("rand_like");
+/** Draws random numbers. Defaults: dtype = 4. [torch.randint](https://docs.pytorch.org/docs/2.13/generated/torch.randint.html) */
 export const randint: {
   (high: Int, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (high: Int, size: Ints, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (low: Int, high: Int, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (low: Int, high: Int, size: Ints, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("randint");
+/** Draws random numbers. [torch.randint_like](https://docs.pytorch.org/docs/2.13/generated/torch.randint_like.html) */
 export const randintLike: {
   (self: Tensor, high: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (self: Tensor, high: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
@@ -1563,635 +2024,816 @@ export const randintLike: {
   (self: Tensor, low: Int, high: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (self: Tensor, low: Int, high: Int, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("randint_like");
+/** Draws random numbers. [torch.randn](https://docs.pytorch.org/docs/2.13/generated/torch.randn.html) */
 export const randn: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
   (size: Ints, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("randn");
+/** Draws random numbers. [torch.randn_like](https://docs.pytorch.org/docs/2.13/generated/torch.randn_like.html) */
 export const randnLike: {
   (self: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
   (self: Tensor, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("randn_like");
+/** Draws random numbers. */
 export const random: {
   (self: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (self: Tensor, from: Int, to: Int | null, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   (self: Tensor, to: Int, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("random");
+/** Draws random numbers. Defaults: dtype = 4. [torch.randperm](https://docs.pytorch.org/docs/2.13/generated/torch.randperm.html) */
 export const randperm: {
   (n: Int, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (n: Int, options: { generator?: Generator | null; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("randperm");
+/** The operator `aten::range`. Defaults: step = 1. [torch.range](https://docs.pytorch.org/docs/2.13/generated/torch.range.html) */
 export const range: {
   (start: Scalar, end: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (start: Scalar, end: Scalar, step?: Scalar | { step?: Scalar; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("range");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.ravel](https://docs.pytorch.org/docs/2.13/generated/torch.ravel.html) */
 export const ravel: {
   (self: Tensor): Tensor;
 } = bind("ravel");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.real](https://docs.pytorch.org/docs/2.13/generated/torch.real.html) */
 export const real: {
   (self: Tensor): Tensor;
 } = bind("real");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.reciprocal](https://docs.pytorch.org/docs/2.13/generated/torch.reciprocal.html) */
 export const reciprocal: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("reciprocal");
+/** `reciprocal` in place: writes its first argument, and returns it. [torch.Tensor.reciprocal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.reciprocal_.html) */
 export const reciprocal_: {
   (self: Tensor): Tensor;
 } = bind("reciprocal_");
+/** The operator `aten::reflection_pad1d`. For example `[2, 3, 4], padding = [2, 3]` → `[2, 3, 9]`. Keeps the dtype (float32, int64). Autocast: float32 on CPU. */
 export const reflectionPad1d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad1d");
+/** The operator `aten::reflection_pad2d`. Autocast: float32 on CPU. */
 export const reflectionPad2d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad2d");
+/** The operator `aten::reflection_pad3d`. */
 export const reflectionPad3d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("reflection_pad3d");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.nn.functional.relu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.relu.html) */
 export const relu: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("relu");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.nn.functional.relu6](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.relu6.html) */
 export const relu6: {
   (self: Tensor): Tensor;
 } = bind("relu6");
+/** `relu6` in place: writes its first argument, and returns it. */
 export const relu6_: {
   (self: Tensor): Tensor;
 } = bind("relu6_");
+/** `relu` in place: writes its first argument, and returns it. */
 export const relu_: {
   (self: Tensor): Tensor;
 } = bind("relu_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.remainder](https://docs.pytorch.org/docs/2.13/generated/torch.remainder.html) */
 export const remainder: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("remainder");
+/** The operator `aten::renorm`. For example `[2, 3], p = 1, dim = 0, maxnorm = 1` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.renorm](https://docs.pytorch.org/docs/2.13/generated/torch.renorm.html) */
 export const renorm: {
   (self: Tensor, p: Scalar, dim: Int, maxnorm: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("renorm");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3], repeats = 1` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.repeat_interleave](https://docs.pytorch.org/docs/2.13/generated/torch.repeat_interleave.html) */
 export const repeatInterleave: {
   (repeats: Tensor, options?: { outputSize?: Int | null; out?: Tensor }): Tensor;
   (self: Tensor, repeats: Tensor, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
   (self: Tensor, repeats: Int, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
 } = bind("repeat_interleave");
+/** The operator `aten::replication_pad1d`. For example `[2, 3], padding = [2, 3]` → `[2, 8]`. Keeps the dtype (float32, int64). Autocast: float32 on CPU. */
 export const replicationPad1d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad1d");
+/** The operator `aten::replication_pad2d`. Autocast: float32 on CPU. */
 export const replicationPad2d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad2d");
+/** The operator `aten::replication_pad3d`. Autocast: float32 on CPU. */
 export const replicationPad3d: {
   (self: Tensor, padding: Int | Ints, options?: { out?: Tensor }): Tensor;
 } = bind("replication_pad3d");
+/** A view: it shares memory with its input. For example `[2, 3], shape = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.reshape](https://docs.pytorch.org/docs/2.13/generated/torch.reshape.html) */
 export const reshape: {
   (self: Tensor, shape: Ints): Tensor;
   (self: Tensor, ...shape: number[]): Tensor;
 } = bind("reshape");
+/** The operator `aten::resize`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const resize: {
   (self: Tensor, size: Ints, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
   (self: Tensor, ...size: number[]): Tensor;
 } = bind("resize");
+/** The operator `aten::resize_as`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const resizeAs: {
   (self: Tensor, theTemplate: Tensor, options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
 } = bind("resize_as");
+/** `resizeAs` in place: writes its first argument, and returns it. [torch.Tensor.resize_as_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.resize_as_.html) */
 export const resizeAs_: {
   (self: Tensor, theTemplate: Tensor, options?: { memoryFormat?: MemoryFormat | null }): Tensor;
 } = bind("resize_as_");
+/** The operator `aten::resize_as_sparse`. */
 export const resizeAsSparse: {
   (self: Tensor, theTemplate: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("resize_as_sparse");
+/** `resizeAsSparse` in place: writes its first argument, and returns it. */
 export const resizeAsSparse_: {
   (self: Tensor, theTemplate: Tensor): Tensor;
 } = bind("resize_as_sparse_");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.resolve_conj](https://docs.pytorch.org/docs/2.13/generated/torch.resolve_conj.html) */
 export const resolveConj: {
   (self: Tensor): Tensor;
 } = bind("resolve_conj");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.resolve_neg](https://docs.pytorch.org/docs/2.13/generated/torch.resolve_neg.html) */
 export const resolveNeg: {
   (self: Tensor): Tensor;
 } = bind("resolve_neg");
+/** The operator `aten::result_type`. [torch.result_type](https://docs.pytorch.org/docs/2.13/generated/torch.result_type.html) */
 export const resultType: {
   (tensor: Tensor, other: Scalar): DType;
   (scalar1: Scalar, scalar2: Scalar): DType;
   (scalar: Scalar, tensor: Tensor): DType;
   (tensor: Tensor, other: Tensor): DType;
 } = bind("result_type");
+/** The operator `aten::rms_norm`. For example `[2, 3], normalizedShape = [2, 3]` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.nn.functional.rms_norm](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.rms_norm.html) */
 export const rmsNorm: {
   (input: Tensor, normalizedShape: Ints, weight?: Tensor | null | { weight?: Tensor | null; eps?: number | null }, eps?: number | null | { eps?: number | null }): Tensor;
   (input: Tensor, ...normalizedShape: number[]): Tensor;
 } = bind("rms_norm");
+/** Draws random numbers. */
 export const rnnRelu: {
   (data: Tensor, batchSizes: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean): [Tensor, Tensor];
   (input: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean): [Tensor, Tensor];
 } = bind("rnn_relu");
+/** The operator `aten::rnn_relu_cell`. For example `[3, 3], [3, 3], [3, 3], [3, 3]` → `[3, 3]`. Keeps the dtype (float32, int64). Autocast: lower precision on CUDA. */
 export const rnnReluCell: {
   (input: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null | { bIh?: Tensor | null; bHh?: Tensor | null }, bHh?: Tensor | null | { bHh?: Tensor | null }): Tensor;
 } = bind("rnn_relu_cell");
+/** Draws random numbers. */
 export const rnnTanh: {
   (data: Tensor, batchSizes: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean): [Tensor, Tensor];
   (input: Tensor, hx: Tensor, params: Tensors, hasBiases: boolean, numLayers: Int, dropout: number, train: boolean, bidirectional: boolean, batchFirst: boolean): [Tensor, Tensor];
 } = bind("rnn_tanh");
+/** The operator `aten::rnn_tanh_cell`. For example `[3, 3], [3, 3], [3, 3], [3, 3]` → `[3, 3]`. Makes float32 (of float32, int64). Autocast: lower precision on CUDA. */
 export const rnnTanhCell: {
   (input: Tensor, hx: Tensor, wIh: Tensor, wHh: Tensor, bIh?: Tensor | null | { bIh?: Tensor | null; bHh?: Tensor | null }, bHh?: Tensor | null | { bHh?: Tensor | null }): Tensor;
 } = bind("rnn_tanh_cell");
+/** The operator `aten::roll`. For example `[2, 3], shifts = [2]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.roll](https://docs.pytorch.org/docs/2.13/generated/torch.roll.html) */
 export const roll: {
   (self: Tensor, shifts: Int | Ints, dims?: Int | Ints | { dims?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("roll");
+/** The operator `aten::rot90`. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). Defaults: k = 1. [torch.rot90](https://docs.pytorch.org/docs/2.13/generated/torch.rot90.html) */
 export const rot90: {
   (self: Tensor, k?: Int | { k?: Int; dims?: Ints; out?: Tensor }, dims?: Ints | { dims?: Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("rot90");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.round](https://docs.pytorch.org/docs/2.13/generated/torch.round.html) */
 export const round: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options: { decimals?: Int; out?: Tensor }): Tensor;
 } = bind("round");
+/** `round` in place: writes its first argument, and returns it. [torch.Tensor.round_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.round_.html) */
 export const round_: {
   (self: Tensor): Tensor;
   (self: Tensor, options: { decimals?: Int }): Tensor;
 } = bind("round_");
+/** The operator `aten::row_indices_copy`. */
 export const rowIndicesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("row_indices_copy");
+/** The operator `aten::row_stack`. For example `[[2, 3], [2, 3]]` → `[4, 3]`. Keeps the dtype (float32, int64, bool). [torch.row_stack](https://docs.pytorch.org/docs/2.13/generated/torch.row_stack.html) */
 export const rowStack: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("row_stack");
+/** Element by element; shapes broadcast. Draws random numbers. Defaults: lower = 0.125, upper = 0.3333333333333333, training = false. [torch.nn.functional.rrelu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.rrelu.html) */
 export const rrelu: {
   (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
 } = bind("rrelu");
+/** `rrelu` in place: writes its first argument, and returns it. Defaults: lower = 0.125, upper = 0.3333333333333333, training = false. */
 export const rrelu_: {
   (self: Tensor, lower?: Scalar | { lower?: Scalar; upper?: Scalar; training?: boolean; generator?: Generator | null }, upper?: Scalar | { upper?: Scalar; training?: boolean; generator?: Generator | null }, training?: boolean | { training?: boolean; generator?: Generator | null }, generator?: Generator | null | { generator?: Generator | null }): Tensor;
 } = bind("rrelu_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.rsqrt](https://docs.pytorch.org/docs/2.13/generated/torch.rsqrt.html) */
 export const rsqrt: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("rsqrt");
+/** `rsqrt` in place: writes its first argument, and returns it. [torch.Tensor.rsqrt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rsqrt_.html) */
 export const rsqrt_: {
   (self: Tensor): Tensor;
 } = bind("rsqrt_");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: alpha = 1. */
 export const rsub: {
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("rsub");
+/** The operator `aten::scalar_tensor`. */
 export const scalarTensor: {
   (s: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("scalar_tensor");
+/** Draws random numbers. Defaults: dropoutP = 0, isCausal = false, enableGqa = false. Autocast: lower precision on CPU and CUDA. [torch.nn.functional.scaled_dot_product_attention](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.scaled_dot_product_attention.html) */
 export const scaledDotProductAttention: {
   (query: Tensor, key: Tensor, value: Tensor, attnMask?: Tensor | null | { attnMask?: Tensor | null; dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }, dropoutP?: number | { dropoutP?: number; isCausal?: boolean; scale?: number | null; enableGqa?: boolean }, isCausal?: boolean | { isCausal?: boolean; scale?: number | null; enableGqa?: boolean }, options?: { scale?: number | null; enableGqa?: boolean }): Tensor;
 } = bind("scaled_dot_product_attention");
+/** The operator `aten::scatter`. For example `[2, 3], dim = 0, [2, 3], value = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.scatter](https://docs.pytorch.org/docs/2.13/generated/torch.scatter.html) */
 export const scatter: {
   (self: Tensor, dim: Int, index: Tensor, src: Tensor, options: { reduce?: string; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, index: Tensor, src: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, index: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, index: Tensor, value: Scalar, options: { reduce?: string; out?: Tensor }): Tensor;
 } = bind("scatter");
+/** The operator `aten::scatter_add`. For example `[2, 3], dim = 0, [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Autocast: widest on CUDA. [torch.scatter_add](https://docs.pytorch.org/docs/2.13/generated/torch.scatter_add.html) */
 export const scatterAdd: {
   (self: Tensor, dim: Int, index: Tensor, src: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("scatter_add");
+/** The operator `aten::scatter_reduce`. Defaults: includeSelf = true. [torch.scatter_reduce](https://docs.pytorch.org/docs/2.13/generated/torch.scatter_reduce.html) */
 export const scatterReduce: {
   (self: Tensor, dim: Int, index: Tensor, src: Tensor, reduce: string, options?: { includeSelf?: boolean; out?: Tensor }): Tensor;
 } = bind("scatter_reduce");
+/** The operator `aten::searchsorted`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes int64 (of float32, int64). Defaults: outInt32 = false, right = false. [torch.searchsorted](https://docs.pytorch.org/docs/2.13/generated/torch.searchsorted.html) */
 export const searchsorted: {
   (sortedSequence: Tensor, self: Scalar, options?: { outInt32?: boolean; right?: boolean; side?: string | null; sorter?: Tensor | null; out?: Tensor }): Tensor;
   (sortedSequence: Tensor, self: Tensor, options?: { outInt32?: boolean; right?: boolean; side?: string | null; sorter?: Tensor | null; out?: Tensor }): Tensor;
 } = bind("searchsorted");
+/** The operator `aten::segment_reduce`. Defaults: axis = 0, unsafe = false. [torch.segment_reduce](https://docs.pytorch.org/docs/2.13/generated/torch.segment_reduce.html) */
 export const segmentReduce: {
   (data: Tensor, reduce: string, options?: { lengths?: Tensor | null; indices?: Tensor | null; offsets?: Tensor | null; axis?: Int; unsafe?: boolean; initial?: Scalar | null; out?: Tensor }): Tensor;
 } = bind("segment_reduce");
+/** A view: it shares memory with its input. For example `[2, 3], dim = 0, index = 0` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.select](https://docs.pytorch.org/docs/2.13/generated/torch.select.html) */
 export const select: {
   (self: Tensor, dim: Int, index: Int): Tensor;
 } = bind("select");
+/** The operator `aten::select_copy`. For example `[2, 3], dim = 0, index = 0` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.select_copy](https://docs.pytorch.org/docs/2.13/generated/torch.select_copy.html) */
 export const selectCopy: {
   (self: Tensor, dim: Int, index: Int, options?: { out?: Tensor }): Tensor;
 } = bind("select_copy");
+/** The operator `aten::select_scatter`. For example `[2, 3], [3], dim = 0, index = 0` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.select_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.select_scatter.html) */
 export const selectScatter: {
   (self: Tensor, src: Tensor, dim: Int, index: Int, options?: { out?: Tensor }): Tensor;
 } = bind("select_scatter");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nn.functional.selu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.selu.html) */
 export const selu: {
   (self: Tensor): Tensor;
 } = bind("selu");
+/** `selu` in place: writes its first argument, and returns it. */
 export const selu_: {
   (self: Tensor): Tensor;
 } = bind("selu_");
+/** The operator `aten::set`. For example `[2, 3]` → `[0]`. Keeps the dtype (float32, int64, bool). */
 export const set: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("set");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.sgn](https://docs.pytorch.org/docs/2.13/generated/torch.sgn.html) */
 export const sgn: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sgn");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.nn.functional.sigmoid](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.sigmoid.html) */
 export const sigmoid: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sigmoid");
+/** `sigmoid` in place: writes its first argument, and returns it. [torch.Tensor.sigmoid_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sigmoid_.html) */
 export const sigmoid_: {
   (self: Tensor): Tensor;
 } = bind("sigmoid_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.sign](https://docs.pytorch.org/docs/2.13/generated/torch.sign.html) */
 export const sign: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sign");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.signbit](https://docs.pytorch.org/docs/2.13/generated/torch.signbit.html) */
 export const signbit: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("signbit");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.nn.functional.silu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.silu.html) */
 export const silu: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("silu");
+/** `silu` in place: writes its first argument, and returns it. */
 export const silu_: {
   (self: Tensor): Tensor;
 } = bind("silu_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.sin](https://docs.pytorch.org/docs/2.13/generated/torch.sin.html) */
 export const sin: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sin");
+/** `sin` in place: writes its first argument, and returns it. [torch.Tensor.sin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sin_.html) */
 export const sin_: {
   (self: Tensor): Tensor;
 } = bind("sin_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.sinc](https://docs.pytorch.org/docs/2.13/generated/torch.sinc.html) */
 export const sinc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sinc");
+/** `sinc` in place: writes its first argument, and returns it. [torch.Tensor.sinc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinc_.html) */
 export const sinc_: {
   (self: Tensor): Tensor;
 } = bind("sinc_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.sinh](https://docs.pytorch.org/docs/2.13/generated/torch.sinh.html) */
 export const sinh: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sinh");
+/** `sinh` in place: writes its first argument, and returns it. [torch.Tensor.sinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinh_.html) */
 export const sinh_: {
   (self: Tensor): Tensor;
 } = bind("sinh_");
+/** The operator `aten::slice`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. */
 export const slice: {
   (self: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
 } = bind("slice");
+/** The operator `aten::slice_copy`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. [torch.slice_copy](https://docs.pytorch.org/docs/2.13/generated/torch.slice_copy.html) */
 export const sliceCopy: {
   (self: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, end?: Int | null | { end?: Int | null; step?: Int; out?: Tensor }, step?: Int | { step?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slice_copy");
+/** A view: it shares memory with its input. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. */
 export const sliceInverse: {
   (self: Tensor, src: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
 } = bind("slice_inverse");
+/** The operator `aten::slice_scatter`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. [torch.slice_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.slice_scatter.html) */
 export const sliceScatter: {
   (self: Tensor, src: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, end?: Int | null | { end?: Int | null; step?: Int; out?: Tensor }, step?: Int | { step?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slice_scatter");
+/** The operator `aten::slogdet`. For example `[3, 3]` → `[], []`. Keeps the dtype (float32). Returns `sign`, `logabsdet`. [torch.slogdet](https://docs.pytorch.org/docs/2.13/generated/torch.slogdet.html) */
 export const slogdet: {
   (self: Tensor, options?: { sign?: Tensor; logabsdet?: Tensor }): [Tensor, Tensor] & { readonly sign: Tensor; readonly logabsdet: Tensor };
 } = bind("slogdet");
+/** The operator `aten::slow_conv3d`. */
 export const slowConv3d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slow_conv3d");
+/** The operator `aten::slow_conv3d_forward`. */
 export const slowConv3dForward: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias: Tensor | null, stride: Int | Ints, padding: Int | Ints, options?: { output?: Tensor }): Tensor;
 } = bind("slow_conv3d_forward");
+/** The operator `aten::slow_conv_dilated2d`. */
 export const slowConvDilated2d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slow_conv_dilated2d");
+/** The operator `aten::slow_conv_dilated3d`. */
 export const slowConvDilated3d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slow_conv_dilated3d");
+/** The operator `aten::slow_conv_transpose2d`. For example `[1, 2, 8, 8], [2, 2, 3, 3], kernelSize = [2, 3]` → `[1, 2, 9, 10]`. Keeps the dtype (float32, int64). */
 export const slowConvTranspose2d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slow_conv_transpose2d");
+/** The operator `aten::slow_conv_transpose3d`. */
 export const slowConvTranspose3d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, outputPadding?: Int | Ints | { outputPadding?: Int | Ints; dilation?: Int | Ints; out?: Tensor }, dilation?: Int | Ints | { dilation?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("slow_conv_transpose3d");
+/** The operator `aten::smm`. [torch.smm](https://docs.pytorch.org/docs/2.13/generated/torch.smm.html) */
 export const smm: {
   (self: Tensor, mat2: Tensor): Tensor;
 } = bind("smm");
+/** The operator `aten::smooth_l1_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1, beta = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.smooth_l1_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.smooth_l1_loss.html) */
 export const smoothL1Loss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; beta?: number; out?: Tensor }, beta?: number | { beta?: number; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("smooth_l1_loss");
+/** The operator `aten::soft_margin_loss`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.soft_margin_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.soft_margin_loss.html) */
 export const softMarginLoss: {
   (self: Tensor, target: Tensor, reduction?: Int | { reduction?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("soft_margin_loss");
+/** The operator `aten::softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.nn.functional.softmax](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.softmax.html) */
 export const softmax: {
   <T extends Tensor>(self: T, dim: Int): Same<T>;
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softmax");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: beta = 1, threshold = 20. Autocast: float32 on CUDA. [torch.nn.functional.softplus](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.softplus.html) */
 export const softplus: {
   (self: Tensor, beta?: Scalar | { beta?: Scalar; threshold?: Scalar; out?: Tensor }, threshold?: Scalar | { threshold?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softplus");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: lambd = 0.5. [torch.nn.functional.softshrink](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.softshrink.html) */
 export const softshrink: {
   (self: Tensor, lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("softshrink");
+/** The operator `aten::sort`. For example `[2, 3]` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. Defaults: dim = -1, descending = false. [torch.sort](https://docs.pytorch.org/docs/2.13/generated/torch.sort.html) */
 export const sort: {
   (self: Tensor, dim?: Int | { dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }, descending?: boolean | { descending?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   (self: Tensor, options: { stable?: boolean | null; dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("sort");
+/** The operator `aten::sparse_bsc_tensor`. Defaults: pinMemory = false. */
 export const sparseBscTensor: {
   (ccolIndices: Tensor, rowIndices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (ccolIndices: Tensor, rowIndices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("sparse_bsc_tensor");
+/** The operator `aten::sparse_bsr_tensor`. Defaults: pinMemory = false. */
 export const sparseBsrTensor: {
   (crowIndices: Tensor, colIndices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (crowIndices: Tensor, colIndices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("sparse_bsr_tensor");
+/** The operator `aten::sparse_compressed_tensor`. Defaults: pinMemory = false. */
 export const sparseCompressedTensor: {
   (compressedIndices: Tensor, plainIndices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (compressedIndices: Tensor, plainIndices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("sparse_compressed_tensor");
+/** The operator `aten::sparse_coo_tensor`. Defaults: pinMemory = false. */
 export const sparseCooTensor: {
   (indices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
   (indices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; isCoalesced?: boolean | null; requiresGrad?: boolean }): Tensor;
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
 } = bind("sparse_coo_tensor");
+/** The operator `aten::sparse_csc_tensor`. Defaults: pinMemory = false. */
 export const sparseCscTensor: {
   (ccolIndices: Tensor, rowIndices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (ccolIndices: Tensor, rowIndices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("sparse_csc_tensor");
+/** The operator `aten::sparse_csr_tensor`. Defaults: pinMemory = false. */
 export const sparseCsrTensor: {
   (crowIndices: Tensor, colIndices: Tensor, values: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (crowIndices: Tensor, colIndices: Tensor, values: Tensor, size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("sparse_csr_tensor");
+/** The operator `aten::sparse_resize`. */
 export const sparseResize: {
   (self: Tensor, size: Ints, sparseDim: Int, denseDim: Int, options?: { out?: Tensor }): Tensor;
 } = bind("sparse_resize");
+/** The operator `aten::sparse_resize_and_clear`. */
 export const sparseResizeAndClear: {
   (self: Tensor, size: Ints, sparseDim: Int, denseDim: Int, options?: { out?: Tensor }): Tensor;
 } = bind("sparse_resize_and_clear");
+/** The operator `aten::sparse_sampled_addmm`. Defaults: beta = 1, alpha = 1. */
 export const sparseSampledAddmm: {
   (self: Tensor, mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("sparse_sampled_addmm");
+/** The operator `aten::split`. For example `[2, 3], splitSize = 1` → `[1, 3], [1, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.split](https://docs.pytorch.org/docs/2.13/generated/torch.split.html) */
 export const split: {
   (self: Tensor, splitSize: Int, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, splitSize: Ints, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, ...splitSize: number[]): Tensor[];
 } = bind("split");
+/** The operator `aten::split_copy`. For example `[2, 3], splitSize = 1` → `[1, 3], [1, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.split_copy](https://docs.pytorch.org/docs/2.13/generated/torch.split_copy.html) */
 export const splitCopy: {
   (self: Tensor, splitSize: Int, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor[];
 } = bind("split_copy");
+/** A view: it shares memory with its input. Defaults: dim = 0. */
 export const splitWithSizes: {
   (self: Tensor, splitSizes: Ints, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, ...splitSizes: number[]): Tensor[];
 } = bind("split_with_sizes");
+/** The operator `aten::split_with_sizes_copy`. Defaults: dim = 0. [torch.split_with_sizes_copy](https://docs.pytorch.org/docs/2.13/generated/torch.split_with_sizes_copy.html) */
 export const splitWithSizesCopy: {
   (self: Tensor, splitSizes: Ints, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor[];
   (self: Tensor, ...splitSizes: number[]): Tensor[];
 } = bind("split_with_sizes_copy");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.sqrt](https://docs.pytorch.org/docs/2.13/generated/torch.sqrt.html) */
 export const sqrt: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("sqrt");
+/** `sqrt` in place: writes its first argument, and returns it. [torch.Tensor.sqrt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sqrt_.html) */
 export const sqrt_: {
   (self: Tensor): Tensor;
 } = bind("sqrt_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. [torch.square](https://docs.pytorch.org/docs/2.13/generated/torch.square.html) */
 export const square: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("square");
+/** `square` in place: writes its first argument, and returns it. [torch.Tensor.square_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.square_.html) */
 export const square_: {
   (self: Tensor): Tensor;
 } = bind("square_");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.squeeze](https://docs.pytorch.org/docs/2.13/generated/torch.squeeze.html) */
 export const squeeze: {
   (self: Tensor): Tensor;
   (self: Tensor, dim: Int): Tensor;
   (self: Tensor, dim: Ints): Tensor;
   (self: Tensor, ...dim: number[]): Tensor;
 } = bind("squeeze");
+/** The operator `aten::squeeze_copy`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.squeeze_copy](https://docs.pytorch.org/docs/2.13/generated/torch.squeeze_copy.html) */
 export const squeezeCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Int, options?: { out?: Tensor }): Tensor;
   (self: Tensor, dim: Ints, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...dim: number[]): Tensor;
 } = bind("squeeze_copy");
+/** The operator `aten::sspaddmm`. Defaults: beta = 1, alpha = 1. [torch.sspaddmm](https://docs.pytorch.org/docs/2.13/generated/torch.sspaddmm.html) */
 export const sspaddmm: {
   (self: Tensor, mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("sspaddmm");
+/** The operator `aten::stack`. For example `[[2, 3], [2, 3]]` → `[2, 2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. Autocast: widest on CPU. [torch.stack](https://docs.pytorch.org/docs/2.13/generated/torch.stack.html) */
 export const stack: {
   (tensors: Tensors, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("stack");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.std](https://docs.pytorch.org/docs/2.13/generated/torch.std.html) */
 export const std: {
   (self: Tensor, unbiased?: boolean | { unbiased?: boolean }): Tensor;
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("std");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[], []`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.std_mean](https://docs.pytorch.org/docs/2.13/generated/torch.std_mean.html) */
 export const stdMean: {
   (self: Tensor, unbiased?: boolean | { unbiased?: boolean }): [Tensor, Tensor];
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean }, keepdim?: boolean | { keepdim?: boolean }): [Tensor, Tensor];
 } = bind("std_mean");
+/** The operator `aten::stft`. Defaults: normalized = false. Autocast: float32 on CPU. [torch.stft](https://docs.pytorch.org/docs/2.13/generated/torch.stft.html) */
 export const stft: {
   (self: Tensor, nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
   (self: Tensor, nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, center?: boolean | { center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, padMode?: string | { padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
 } = bind("stft");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: alpha = 1. [torch.sub](https://docs.pytorch.org/docs/2.13/generated/torch.sub.html) */
 export const sub: {
   <T extends Tensor>(self: T, other: Scalar): Same<T>;
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("sub");
+/** The operator `aten::subtract`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: alpha = 1. [torch.subtract](https://docs.pytorch.org/docs/2.13/generated/torch.subtract.html) */
 export const subtract: {
   (self: Tensor, other: Scalar, alpha?: Scalar | { alpha?: Scalar }): Tensor;
   (self: Tensor, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
 } = bind("subtract");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. Autocast: float32 on CUDA. [torch.sum](https://docs.pytorch.org/docs/2.13/generated/torch.sum.html) */
 export const sum: {
   (self: Tensor, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int | Ints | null, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("sum");
+/** The operator `aten::svd`. For example `[2, 3]` → `[2, 2], [2], [3, 2]`. Keeps the dtype (float32). Returns `U`, `S`, `V`. Defaults: some = true, computeUv = true. Autocast: float32 on CPU. [torch.svd](https://docs.pytorch.org/docs/2.13/generated/torch.svd.html) */
 export const svd: {
   (self: Tensor, some?: boolean | { some?: boolean; computeUv?: boolean; U?: Tensor; S?: Tensor; V?: Tensor }, computeUv?: boolean | { computeUv?: boolean; U?: Tensor; S?: Tensor; V?: Tensor }, options?: { U?: Tensor; S?: Tensor; V?: Tensor }): [Tensor, Tensor, Tensor] & { readonly U: Tensor; readonly S: Tensor; readonly V: Tensor };
 } = bind("svd");
+/** A view: it shares memory with its input. For example `[2, 3], axis0 = 0, axis1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.swapaxes](https://docs.pytorch.org/docs/2.13/generated/torch.swapaxes.html) */
 export const swapaxes: {
   (self: Tensor, axis0: Int, axis1: Int): Tensor;
 } = bind("swapaxes");
+/** A view: it shares memory with its input. For example `[2, 3], dim0 = 0, dim1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.swapdims](https://docs.pytorch.org/docs/2.13/generated/torch.swapdims.html) */
 export const swapdims: {
   (self: Tensor, dim0: Int, dim1: Int): Tensor;
 } = bind("swapdims");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.t](https://docs.pytorch.org/docs/2.13/generated/torch.t.html) */
 export const t: {
   (self: Tensor): Tensor;
 } = bind("t");
+/** The operator `aten::t_copy`. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.t_copy](https://docs.pytorch.org/docs/2.13/generated/torch.t_copy.html) */
 export const tCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("t_copy");
+/** The operator `aten::take`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.take](https://docs.pytorch.org/docs/2.13/generated/torch.take.html) */
 export const take: {
   (self: Tensor, index: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("take");
+/** The operator `aten::take_along_dim`. For example `[2, 3], [2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.take_along_dim](https://docs.pytorch.org/docs/2.13/generated/torch.take_along_dim.html) */
 export const takeAlongDim: {
   (self: Tensor, indices: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("take_along_dim");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.tan](https://docs.pytorch.org/docs/2.13/generated/torch.tan.html) */
 export const tan: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tan");
+/** `tan` in place: writes its first argument, and returns it. [torch.Tensor.tan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tan_.html) */
 export const tan_: {
   (self: Tensor): Tensor;
 } = bind("tan_");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.nn.functional.tanh](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.tanh.html) */
 export const tanh: {
   <T extends Tensor>(self: T): Same<T>;
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("tanh");
+/** `tanh` in place: writes its first argument, and returns it. [torch.Tensor.tanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tanh_.html) */
 export const tanh_: {
   (self: Tensor): Tensor;
 } = bind("tanh_");
+/** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.tensor_split](https://docs.pytorch.org/docs/2.13/generated/torch.tensor_split.html) */
 export const tensorSplit: {
   (self: Tensor, indices: Ints, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
   (self: Tensor, sections: Int, dim?: Int | { dim?: Int }): Tensor[];
   (self: Tensor, tensorIndicesOrSections: Tensor, dim?: Int | { dim?: Int }): Tensor[];
 } = bind("tensor_split");
+/** The operator `aten::tensordot`. For example `[2, 3], [2, 3], dimsSelf = [0], dimsOther = [0]` → `[3, 3]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.tensordot](https://docs.pytorch.org/docs/2.13/generated/torch.tensordot.html) */
 export const tensordot: {
   (self: Tensor, other: Tensor, dimsSelf: Ints, dimsOther: Ints, options?: { out?: Tensor }): Tensor;
 } = bind("tensordot");
+/** The operator `aten::thnn_conv2d`. */
 export const thnnConv2d: {
   (self: Tensor, weight: Tensor, kernelSize: Int | Ints, bias?: Tensor | null | { bias?: Tensor | null; stride?: Int | Ints; padding?: Int | Ints; out?: Tensor }, stride?: Int | Ints | { stride?: Int | Ints; padding?: Int | Ints; out?: Tensor }, padding?: Int | Ints | { padding?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("thnn_conv2d");
+/** Element by element; shapes broadcast. For example `[2, 3], threshold = 1, value = 1` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.nn.functional.threshold](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.threshold.html) */
 export const threshold: {
   (self: Tensor, threshold: Scalar, value: Scalar, options?: { out?: Tensor }): Tensor;
 } = bind("threshold");
+/** `threshold` in place: writes its first argument, and returns it. */
 export const threshold_: {
   (self: Tensor, threshold: Scalar, value: Scalar): Tensor;
 } = bind("threshold_");
+/** The operator `aten::tile`. For example `[2, 3], dims = [0]` → `[2, 0]`. Keeps the dtype (float32, int64, bool). [torch.tile](https://docs.pytorch.org/docs/2.13/generated/torch.tile.html) */
 export const tile: {
   (self: Tensor, dims: Ints): Tensor;
   (self: Tensor, ...dims: number[]): Tensor;
 } = bind("tile");
+/** The operator `aten::topk`. For example `[2, 3], k = 1` → `[2, 1], [2, 1]`. dtypes: float32 → float32, int64; int64 → int64, int64. Returns `values`, `indices`. Defaults: dim = -1, largest = true, sorted = true. [torch.topk](https://docs.pytorch.org/docs/2.13/generated/torch.topk.html) */
 export const topk: {
   (self: Tensor, k: Int, dim?: Int | { dim?: Int; largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, largest?: boolean | { largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, sorted?: boolean | { sorted?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
 } = bind("topk");
+/** The operator `aten::trace`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Autocast: float32 on CPU. [torch.trace](https://docs.pytorch.org/docs/2.13/generated/torch.trace.html) */
 export const trace: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("trace");
+/** A view: it shares memory with its input. For example `[2, 3], dim0 = 0, dim1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.transpose](https://docs.pytorch.org/docs/2.13/generated/torch.transpose.html) */
 export const transpose: {
   (self: Tensor, dim0: Int, dim1: Int): Tensor;
 } = bind("transpose");
+/** The operator `aten::transpose_copy`. For example `[2, 3], dim0 = 0, dim1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.transpose_copy](https://docs.pytorch.org/docs/2.13/generated/torch.transpose_copy.html) */
 export const transposeCopy: {
   (self: Tensor, dim0: Int, dim1: Int, options?: { out?: Tensor }): Tensor;
 } = bind("transpose_copy");
+/** The operator `aten::trapezoid`. For example `[2, 3], [2, 3]` → `[2]`. Makes float32 (of float32, int64). Defaults: dx = 1, dim = -1. [torch.trapezoid](https://docs.pytorch.org/docs/2.13/generated/torch.trapezoid.html) */
 export const trapezoid: {
   (y: Tensor, options?: { dx?: Scalar; dim?: Int }): Tensor;
   (y: Tensor, x: Tensor, options?: { dim?: Int }): Tensor;
 } = bind("trapezoid");
+/** The operator `aten::trapz`. For example `[2, 3], [2, 3]` → `[2]`. Makes float32 (of float32, int64). Defaults: dx = 1, dim = -1. [torch.trapz](https://docs.pytorch.org/docs/2.13/generated/torch.trapz.html) */
 export const trapz: {
   (y: Tensor, options?: { dx?: number; dim?: Int }): Tensor;
   (y: Tensor, x: Tensor, options?: { dim?: Int }): Tensor;
 } = bind("trapz");
+/** The operator `aten::triangular_solve`. For example `[3, 3], [3, 3]` → `[3, 3], [3, 3]`. Keeps the dtype (float32). Returns `solution`, `clonedCoefficient`. Defaults: upper = true, transpose = false, unitriangular = false. Autocast: float32 on CPU. [torch.triangular_solve](https://docs.pytorch.org/docs/2.13/generated/torch.triangular_solve.html) */
 export const triangularSolve: {
   (self: Tensor, A: Tensor, upper?: boolean | { upper?: boolean; transpose?: boolean; unitriangular?: boolean; X?: Tensor; M?: Tensor }, transpose?: boolean | { transpose?: boolean; unitriangular?: boolean; X?: Tensor; M?: Tensor }, unitriangular?: boolean | { unitriangular?: boolean; X?: Tensor; M?: Tensor }, options?: { X?: Tensor; M?: Tensor }): [Tensor, Tensor] & { readonly solution: Tensor; readonly clonedCoefficient: Tensor };
 } = bind("triangular_solve");
+/** The operator `aten::tril`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.tril](https://docs.pytorch.org/docs/2.13/generated/torch.tril.html) */
 export const tril: {
   (self: Tensor, diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("tril");
+/** The operator `aten::tril_indices`. Defaults: offset = 0, dtype = 4. [torch.tril_indices](https://docs.pytorch.org/docs/2.13/generated/torch.tril_indices.html) */
 export const trilIndices: {
   (row: Int, col: Int, offset?: Int | { offset?: Int; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("tril_indices");
+/** The operator `aten::triplet_margin_loss`. For example `[2, 3], [2, 3], [2, 3]` → `[]`. Makes float32 (of float32, int64). Defaults: margin = 1, p = 2, eps = 0.000001, swap = false, reduction = 1. Autocast: float32 on CPU and CUDA. [torch.nn.functional.triplet_margin_loss](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.triplet_margin_loss.html) */
 export const tripletMarginLoss: {
   (anchor: Tensor, positive: Tensor, negative: Tensor, margin?: number | { margin?: number; p?: number; eps?: number; swap?: boolean; reduction?: Int }, p?: number | { p?: number; eps?: number; swap?: boolean; reduction?: Int }, eps?: number | { eps?: number; swap?: boolean; reduction?: Int }, swap?: boolean | { swap?: boolean; reduction?: Int }, reduction?: Int | { reduction?: Int }): Tensor;
 } = bind("triplet_margin_loss");
+/** The operator `aten::triu`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.triu](https://docs.pytorch.org/docs/2.13/generated/torch.triu.html) */
 export const triu: {
   (self: Tensor, diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("triu");
+/** The operator `aten::triu_indices`. Defaults: offset = 0, dtype = 4. [torch.triu_indices](https://docs.pytorch.org/docs/2.13/generated/torch.triu_indices.html) */
 export const triuIndices: {
   (row: Int, col: Int, offset?: Int | { offset?: Int; dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
 } = bind("triu_indices");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.true_divide](https://docs.pytorch.org/docs/2.13/generated/torch.true_divide.html) */
 export const trueDivide: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: number, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("true_divide");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.trunc](https://docs.pytorch.org/docs/2.13/generated/torch.trunc.html) */
 export const trunc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("trunc");
+/** `trunc` in place: writes its first argument, and returns it. [torch.Tensor.trunc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.trunc_.html) */
 export const trunc_: {
   (self: Tensor): Tensor;
 } = bind("trunc_");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[3], [3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.unbind](https://docs.pytorch.org/docs/2.13/generated/torch.unbind.html) */
 export const unbind: {
   (self: Tensor, dim?: Int | { dim?: Int }): Tensor[];
 } = bind("unbind");
+/** The operator `aten::unbind_copy`. For example `[2, 3]` → `[3], [3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.unbind_copy](https://docs.pytorch.org/docs/2.13/generated/torch.unbind_copy.html) */
 export const unbindCopy: {
   (self: Tensor, dim?: Int | { dim?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor[];
 } = bind("unbind_copy");
+/** A view: it shares memory with its input. [torch.unflatten](https://docs.pytorch.org/docs/2.13/generated/torch.unflatten.html) */
 export const unflatten: {
   (self: Tensor, dim: Int, sizes: Ints): Tensor;
 } = bind("unflatten");
+/** The operator `aten::unflatten_dense_tensors`. */
 export const unflattenDenseTensors: {
   (flat: Tensor, tensors: Tensors): Tensor[];
 } = bind("unflatten_dense_tensors");
+/** The operator `aten::unfold_copy`. For example `[2, 3], dimension = 1, size = 1, step = 1` → `[2, 3, 1]`. Keeps the dtype (float32, int64, bool). [torch.unfold_copy](https://docs.pytorch.org/docs/2.13/generated/torch.unfold_copy.html) */
 export const unfoldCopy: {
   (self: Tensor, dimension: Int, size: Int, step: Int, options?: { out?: Tensor }): Tensor;
 } = bind("unfold_copy");
+/** Draws random numbers. Defaults: from = 0, to = 1. */
 export const uniform: {
   (self: Tensor, from?: number | { from?: number; to?: number; generator?: Generator | null; out?: Tensor }, to?: number | { to?: number; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
 } = bind("uniform");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3]` → `[1], [0], [0]`. dtypes: float32 → float32, int64, int64; int64 → int64, int64, int64; bool → bool, int64, int64. Defaults: returnInverse = false, returnCounts = false. [torch.unique_consecutive](https://docs.pytorch.org/docs/2.13/generated/torch.unique_consecutive.html) */
 export const uniqueConsecutive: {
   (self: Tensor, returnInverse?: boolean | { returnInverse?: boolean; returnCounts?: boolean; dim?: Int | null; out0?: Tensor; out1?: Tensor; out2?: Tensor }, returnCounts?: boolean | { returnCounts?: boolean; dim?: Int | null; out0?: Tensor; out1?: Tensor; out2?: Tensor }, dim?: Int | null | { dim?: Int | null; out0?: Tensor; out1?: Tensor; out2?: Tensor }, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("unique_consecutive");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3], dim = 0` → `[1, 3], [2], [1]`. dtypes: float32 → float32, int64, int64; int64 → int64, int64, int64; bool → bool, int64, int64. Defaults: sorted = true, returnInverse = false, returnCounts = false. */
 export const uniqueDim: {
   (self: Tensor, dim: Int, sorted?: boolean | { sorted?: boolean; returnInverse?: boolean; returnCounts?: boolean; out0?: Tensor; out1?: Tensor; out2?: Tensor }, returnInverse?: boolean | { returnInverse?: boolean; returnCounts?: boolean; out0?: Tensor; out1?: Tensor; out2?: Tensor }, returnCounts?: boolean | { returnCounts?: boolean; out0?: Tensor; out1?: Tensor; out2?: Tensor }, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("unique_dim");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3], dim = 0` → `[1, 3], [2], [1]`. dtypes: float32 → float32, int64, int64; int64 → int64, int64, int64; bool → bool, int64, int64. Defaults: returnInverse = false, returnCounts = false. */
 export const uniqueDimConsecutive: {
   (self: Tensor, dim: Int, returnInverse?: boolean | { returnInverse?: boolean; returnCounts?: boolean; out0?: Tensor; out1?: Tensor; out2?: Tensor }, returnCounts?: boolean | { returnCounts?: boolean; out0?: Tensor; out1?: Tensor; out2?: Tensor }, options?: { out0?: Tensor; out1?: Tensor; out2?: Tensor }): [Tensor, Tensor, Tensor];
 } = bind("unique_dim_consecutive");
+/** A view: it shares memory with its input. For example `[2, 3], dim = 0` → `[1, 2, 3]`. Keeps the dtype (float32, int64, bool). [torch.unsqueeze](https://docs.pytorch.org/docs/2.13/generated/torch.unsqueeze.html) */
 export const unsqueeze: {
   (self: Tensor, dim: Int): Tensor;
 } = bind("unsqueeze");
+/** The operator `aten::unsqueeze_copy`. For example `[2, 3], dim = 0` → `[1, 2, 3]`. Keeps the dtype (float32, int64, bool). [torch.unsqueeze_copy](https://docs.pytorch.org/docs/2.13/generated/torch.unsqueeze_copy.html) */
 export const unsqueezeCopy: {
   (self: Tensor, dim: Int, options?: { out?: Tensor }): Tensor;
 } = bind("unsqueeze_copy");
+/** The operator `aten::upsample_bicubic2d`. For example `[1, 2, 8, 8], outputSize = [2, 3], alignCorners = false` → `[1, 2, 2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. */
 export const upsampleBicubic2d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_bicubic2d");
+/** The operator `aten::upsample_bilinear2d`. For example `[1, 2, 8, 8], outputSize = [2, 3], alignCorners = false` → `[1, 2, 2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. */
 export const upsampleBilinear2d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null, options?: { out?: Tensor }): Tensor;
 } = bind("upsample_bilinear2d");
+/** The operator `aten::upsample_linear1d`. For example `[2, 3, 4], outputSize = [2], alignCorners = false` → `[2, 3, 2]`. Keeps the dtype (float32). Autocast: float32 on CUDA. */
 export const upsampleLinear1d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scales?: number | null | { scales?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_linear1d");
+/** The operator `aten::upsample_nearest1d`. For example `[2, 3, 4], outputSize = [2]` → `[2, 3, 2]`. Keeps the dtype (float32). Autocast: float32 on CUDA. */
 export const upsampleNearest1d: {
   (self: Tensor, outputSize: Int | Ints, scales?: number | null | { scales?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_nearest1d");
+/** The operator `aten::upsample_nearest2d`. For example `[1, 2, 8, 8], outputSize = [2, 3]` → `[1, 2, 2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. */
 export const upsampleNearest2d: {
   (self: Tensor, outputSize: Int | Ints, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null, options?: { out?: Tensor }): Tensor;
 } = bind("upsample_nearest2d");
+/** The operator `aten::upsample_nearest3d`. Autocast: float32 on CUDA. */
 export const upsampleNearest3d: {
   (self: Tensor, outputSize: Int | Ints, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_nearest3d");
+/** The operator `aten::upsample_trilinear3d`. Autocast: float32 on CUDA. */
 export const upsampleTrilinear3d: {
   (self: Tensor, outputSize: Int | Ints, alignCorners: boolean, scalesD?: number | null | { scalesD?: number | null; scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesH?: number | null | { scalesH?: number | null; scalesW?: number | null; out?: Tensor }, scalesW?: number | null | { scalesW?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (input: Tensor, outputSize: Ints | null, alignCorners: boolean, scaleFactors: readonly number[] | null): Tensor;
 } = bind("upsample_trilinear3d");
+/** The operator `aten::values_copy`. [torch.values_copy](https://docs.pytorch.org/docs/2.13/generated/torch.values_copy.html) */
 export const valuesCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("values_copy");
+/** The operator `aten::vander`. For example `[3]` → `[3, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: increasing = false. [torch.vander](https://docs.pytorch.org/docs/2.13/generated/torch.vander.html) */
 export const vander: {
   (x: Tensor, N?: Int | null | { N?: Int | null; increasing?: boolean }, increasing?: boolean | { increasing?: boolean }): Tensor;
 } = bind("vander");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.var](https://docs.pytorch.org/docs/2.13/generated/torch.var.html) */
 const var_: {
   (self: Tensor, unbiased?: boolean | { unbiased?: boolean }): Tensor;
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("var");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[], []`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.var_mean](https://docs.pytorch.org/docs/2.13/generated/torch.var_mean.html) */
 export const varMean: {
   (self: Tensor, unbiased?: boolean | { unbiased?: boolean }): [Tensor, Tensor];
   (self: Tensor, dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out0?: Tensor; out1?: Tensor }): [Tensor, Tensor];
   (self: Tensor, dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean }, keepdim?: boolean | { keepdim?: boolean }): [Tensor, Tensor];
 } = bind("var_mean");
+/** The operator `aten::vdot`. For example `[3], [3]` → `[]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.vdot](https://docs.pytorch.org/docs/2.13/generated/torch.vdot.html) */
 export const vdot: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("vdot");
+/** A view: it shares memory with its input. For example `[3, 2]` → `[3]`. dtypes: float32 → complex64. Autocast: float32 on CPU. [torch.view_as_complex](https://docs.pytorch.org/docs/2.13/generated/torch.view_as_complex.html) */
 export const viewAsComplex: {
   (self: Tensor): Tensor;
 } = bind("view_as_complex");
+/** The operator `aten::view_as_complex_copy`. For example `[3, 2]` → `[3]`. dtypes: float32 → complex64. [torch.view_as_complex_copy](https://docs.pytorch.org/docs/2.13/generated/torch.view_as_complex_copy.html) */
 export const viewAsComplexCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("view_as_complex_copy");
+/** A view: it shares memory with its input. [torch.view_as_real](https://docs.pytorch.org/docs/2.13/generated/torch.view_as_real.html) */
 export const viewAsReal: {
   (self: Tensor): Tensor;
 } = bind("view_as_real");
+/** The operator `aten::view_as_real_copy`. [torch.view_as_real_copy](https://docs.pytorch.org/docs/2.13/generated/torch.view_as_real_copy.html) */
 export const viewAsRealCopy: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("view_as_real_copy");
+/** The operator `aten::view_copy`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.view_copy](https://docs.pytorch.org/docs/2.13/generated/torch.view_copy.html) */
 export const viewCopy: {
   (self: Tensor, size: Ints, options?: { out?: Tensor }): Tensor;
   (self: Tensor, ...size: number[]): Tensor;
   (self: Tensor, dtype: DType, options?: { out?: Tensor }): Tensor;
 } = bind("view_copy");
+/** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.vsplit](https://docs.pytorch.org/docs/2.13/generated/torch.vsplit.html) */
 export const vsplit: {
   (self: Tensor, indices: Ints): Tensor[];
   (self: Tensor, ...indices: number[]): Tensor[];
   (self: Tensor, sections: Int): Tensor[];
 } = bind("vsplit");
+/** The operator `aten::vstack`. For example `[[2, 3], [2, 3]]` → `[4, 3]`. Keeps the dtype (float32, int64, bool). [torch.vstack](https://docs.pytorch.org/docs/2.13/generated/torch.vstack.html) */
 export const vstack: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("vstack");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.where](https://docs.pytorch.org/docs/2.13/generated/torch.where.html) */
 export const where: {
   (condition: Tensor): Tensor[];
   (condition: Tensor, self: Scalar, other: Scalar): Tensor;
@@ -2199,25 +2841,31 @@ export const where: {
   (condition: Tensor, self: Scalar, other: Tensor): Tensor;
   (condition: Tensor, self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("where");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.xlogy](https://docs.pytorch.org/docs/2.13/generated/torch.xlogy.html) */
 export const xlogy: {
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("xlogy");
+/** `xlogy` in place: writes its first argument, and returns it. [torch.Tensor.xlogy_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.xlogy_.html) */
 export const xlogy_: {
   (self: Tensor, other: Scalar): Tensor;
   (self: Tensor, other: Tensor): Tensor;
 } = bind("xlogy_");
+/** The operator `aten::zero`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
 export const zero: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("zero");
+/** `zero` in place: writes its first argument, and returns it. [torch.Tensor.zero_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.zero_.html) */
 export const zero_: {
   (self: Tensor): Tensor;
 } = bind("zero_");
+/** The operator `aten::zeros`. [torch.zeros](https://docs.pytorch.org/docs/2.13/generated/torch.zeros.html) */
 export const zeros: {
   (size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   (...size: number[]): Tensor;
 } = bind("zeros");
+/** The operator `aten::zeros_like`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.zeros_like](https://docs.pytorch.org/docs/2.13/generated/torch.zeros_like.html) */
 export const zerosLike: {
   (self: Tensor, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; memoryFormat?: MemoryFormat | null; requiresGrad?: boolean }): Tensor;
 } = bind("zeros_like");

@@ -6,138 +6,180 @@ import type { Scalar } from "../ops/complex.js";
 import type { Int, Ints, Tensors } from "../ops/types.js";
 import { bind } from "../ops/bind.js";
 
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: ord = 2, keepdim = false. [torch.linalg._powsum](https://docs.pytorch.org/docs/2.13/generated/torch.linalg._powsum.html) */
 export const _powsum: {
   (self: Tensor, ord?: Scalar | { ord?: Scalar; dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null }, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null }, options?: { dtype?: DType | null }): Tensor;
 } = bind("linalg__powsum");
+/** The operator `aten::linalg_cholesky`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.linalg.cholesky](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.cholesky.html) */
 export const cholesky: {
   (self: Tensor, options?: { upper?: boolean; out?: Tensor }): Tensor;
 } = bind("linalg_cholesky");
+/** The operator `aten::linalg_cholesky_ex`. For example `[3, 3]` → `[3, 3], []`. dtypes: float32 → float32, int32. Returns `L`, `info`. Defaults: upper = false, checkErrors = false. Autocast: float32 on CPU. [torch.linalg.cholesky_ex](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.cholesky_ex.html) */
 export const choleskyEx: {
   (self: Tensor, options?: { upper?: boolean; checkErrors?: boolean; L?: Tensor; info?: Tensor }): [Tensor, Tensor] & { readonly L: Tensor; readonly info: Tensor };
 } = bind("linalg_cholesky_ex");
+/** The operator `aten::linalg_cond`. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Autocast: float32 on CPU. [torch.linalg.cond](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.cond.html) */
 export const cond: {
   (self: Tensor, p?: Scalar | null | { p?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, p: string, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_cond");
+/** The operator `aten::linalg_cross`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: dim = -1. [torch.linalg.cross](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.cross.html) */
 export const cross: {
   (self: Tensor, other: Tensor, options?: { dim?: Int; out?: Tensor }): Tensor;
 } = bind("linalg_cross");
+/** The operator `aten::linalg_det`. For example `[3, 3]` → `[]`. Keeps the dtype (float32). [torch.linalg.det](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.det.html) */
 export const det: {
   (A: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_det");
+/** A view: it shares memory with its input. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = -2, dim2 = -1. [torch.linalg.diagonal](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.diagonal.html) */
 export const diagonal: {
   (A: Tensor, options?: { offset?: Int; dim1?: Int; dim2?: Int }): Tensor;
 } = bind("linalg_diagonal");
+/** The operator `aten::linalg_eig`. For example `[3, 3]` → `[3], [3, 3]`. dtypes: float32 → complex64, complex64. Returns `eigenvalues`, `eigenvectors`. Autocast: float32 on CPU. [torch.linalg.eig](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.eig.html) */
 export const eig: {
   (self: Tensor, options?: { eigenvalues?: Tensor; eigenvectors?: Tensor }): [Tensor, Tensor] & { readonly eigenvalues: Tensor; readonly eigenvectors: Tensor };
 } = bind("linalg_eig");
+/** The operator `aten::linalg_eigh`. For example `[3, 3]` → `[3], [3, 3]`. Keeps the dtype (float32). Returns `eigenvalues`, `eigenvectors`. Defaults: UPLO = "L". Autocast: float32 on CPU. [torch.linalg.eigh](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.eigh.html) */
 export const eigh: {
   (self: Tensor, UPLO?: string | { UPLO?: string; eigvals?: Tensor; eigvecs?: Tensor }, options?: { eigvals?: Tensor; eigvecs?: Tensor }): [Tensor, Tensor] & { readonly eigenvalues: Tensor; readonly eigenvectors: Tensor };
 } = bind("linalg_eigh");
+/** The operator `aten::linalg_eigvals`. For example `[3, 3]` → `[3]`. dtypes: float32 → complex64. Autocast: float32 on CPU. [torch.linalg.eigvals](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.eigvals.html) */
 export const eigvals: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_eigvals");
+/** The operator `aten::linalg_eigvalsh`. For example `[3, 3]` → `[3]`. Keeps the dtype (float32). Defaults: UPLO = "L". Autocast: float32 on CPU. [torch.linalg.eigvalsh](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.eigvalsh.html) */
 export const eigvalsh: {
   (self: Tensor, UPLO?: string | { UPLO?: string; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_eigvalsh");
+/** The operator `aten::linalg_householder_product`. Autocast: float32 on CPU. [torch.linalg.householder_product](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.householder_product.html) */
 export const householderProduct: {
   (input: Tensor, tau: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_householder_product");
+/** The operator `aten::linalg_inv`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Autocast: float32 on CPU. [torch.linalg.inv](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.inv.html) */
 export const inv: {
   (A: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_inv");
+/** The operator `aten::linalg_inv_ex`. For example `[3, 3]` → `[3, 3], []`. dtypes: float32 → float32, int32. Returns `inverse`, `info`. Defaults: checkErrors = false. Autocast: float32 on CPU. [torch.linalg.inv_ex](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.inv_ex.html) */
 export const invEx: {
   (A: Tensor, options?: { checkErrors?: boolean; inverse?: Tensor; info?: Tensor }): [Tensor, Tensor] & { readonly inverse: Tensor; readonly info: Tensor };
 } = bind("linalg_inv_ex");
+/** The operator `aten::linalg_ldl_factor`. For example `[3, 3]` → `[3, 3], [3]`. dtypes: float32 → float32, int32. Returns `LD`, `pivots`. Defaults: hermitian = false. [torch.linalg.ldl_factor](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.ldl_factor.html) */
 export const ldlFactor: {
   (self: Tensor, options?: { hermitian?: boolean; LD?: Tensor; pivots?: Tensor }): [Tensor, Tensor] & { readonly LD: Tensor; readonly pivots: Tensor };
 } = bind("linalg_ldl_factor");
+/** The operator `aten::linalg_ldl_factor_ex`. For example `[3, 3]` → `[3, 3], [3], []`. dtypes: float32 → float32, int32, int32. Returns `LD`, `pivots`, `info`. Defaults: hermitian = false, checkErrors = false. [torch.linalg.ldl_factor_ex](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.ldl_factor_ex.html) */
 export const ldlFactorEx: {
   (self: Tensor, options?: { hermitian?: boolean; checkErrors?: boolean; LD?: Tensor; pivots?: Tensor; info?: Tensor }): [Tensor, Tensor, Tensor] & { readonly LD: Tensor; readonly pivots: Tensor; readonly info: Tensor };
 } = bind("linalg_ldl_factor_ex");
+/** The operator `aten::linalg_ldl_solve`. Defaults: hermitian = false. [torch.linalg.ldl_solve](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.ldl_solve.html) */
 export const ldlSolve: {
   (LD: Tensor, pivots: Tensor, B: Tensor, options?: { hermitian?: boolean; out?: Tensor }): Tensor;
 } = bind("linalg_ldl_solve");
+/** The result's shape depends on values: it waits for the device. For example `[2, 3], [2, 3]` → `[3, 3], [0], [], [0]`. dtypes: float32 → float32, float32, int64, float32. Returns `solution`, `residuals`, `rank`, `singularValues`. Autocast: float32 on CPU. [torch.linalg.lstsq](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.lstsq.html) */
 export const lstsq: {
   (self: Tensor, b: Tensor, rcond?: number | null | { rcond?: number | null; driver?: string | null; solution?: Tensor; residuals?: Tensor; rank?: Tensor; singularValues?: Tensor }, options?: { driver?: string | null; solution?: Tensor; residuals?: Tensor; rank?: Tensor; singularValues?: Tensor }): [Tensor, Tensor, Tensor, Tensor] & { readonly solution: Tensor; readonly residuals: Tensor; readonly rank: Tensor; readonly singularValues: Tensor };
 } = bind("linalg_lstsq");
+/** The operator `aten::linalg_lu`. For example `[2, 3]` → `[2, 2], [2, 2], [2, 3]`. Keeps the dtype (float32). Returns `P`, `L`, `U`. Defaults: pivot = true. [torch.linalg.lu](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.lu.html) */
 export const lu: {
   (A: Tensor, options?: { pivot?: boolean; P?: Tensor; L?: Tensor; U?: Tensor }): [Tensor, Tensor, Tensor] & { readonly P: Tensor; readonly L: Tensor; readonly U: Tensor };
 } = bind("linalg_lu");
+/** The operator `aten::linalg_lu_factor`. For example `[3, 3]` → `[3, 3], [3]`. dtypes: float32 → float32, int32. Returns `LU`, `pivots`. Defaults: pivot = true. [torch.linalg.lu_factor](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.lu_factor.html) */
 export const luFactor: {
   (A: Tensor, options?: { pivot?: boolean; LU?: Tensor; pivots?: Tensor }): [Tensor, Tensor] & { readonly LU: Tensor; readonly pivots: Tensor };
 } = bind("linalg_lu_factor");
+/** The operator `aten::linalg_lu_factor_ex`. For example `[2, 3]` → `[2, 3], [2], []`. dtypes: float32 → float32, int32, int32. Returns `LU`, `pivots`, `info`. Defaults: pivot = true, checkErrors = false. [torch.linalg.lu_factor_ex](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.lu_factor_ex.html) */
 export const luFactorEx: {
   (A: Tensor, options?: { pivot?: boolean; checkErrors?: boolean; LU?: Tensor; pivots?: Tensor; info?: Tensor }): [Tensor, Tensor, Tensor] & { readonly LU: Tensor; readonly pivots: Tensor; readonly info: Tensor };
 } = bind("linalg_lu_factor_ex");
+/** The operator `aten::linalg_lu_solve`. Defaults: left = true, adjoint = false. [torch.linalg.lu_solve](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.lu_solve.html) */
 export const luSolve: {
   (LU: Tensor, pivots: Tensor, B: Tensor, options?: { left?: boolean; adjoint?: boolean; out?: Tensor }): Tensor;
 } = bind("linalg_lu_solve");
+/** The operator `aten::linalg_matmul`. For example `[2, 3], [3, 2]` → `[2, 2]`. Keeps the dtype (float32, int64). [torch.linalg.matmul](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.matmul.html) */
 export const matmul: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_matmul");
+/** The operator `aten::linalg_matrix_exp`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). [torch.linalg.matrix_exp](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.matrix_exp.html) */
 export const matrixExp: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_matrix_exp");
+/** The operator `aten::linalg_matrix_norm`. For example `[2, 3], ord = 1` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. Autocast: float32 on CUDA. [torch.linalg.matrix_norm](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.matrix_norm.html) */
 export const matrixNorm: {
   (self: Tensor, ord: Scalar, dim?: Ints | { dim?: Ints; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   (self: Tensor, ord?: string | { ord?: string; dim?: Ints; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, dim?: Ints | { dim?: Ints; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("linalg_matrix_norm");
+/** The operator `aten::linalg_matrix_power`. For example `[3, 3], n = 1` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.linalg.matrix_power](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.matrix_power.html) */
 export const matrixPower: {
   (self: Tensor, n: Int, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_matrix_power");
+/** The operator `aten::linalg_matrix_rank`. For example `[2, 3], tol = 1.0` → `[]`. dtypes: float32 → int64. Defaults: hermitian = false. Autocast: float32 on CPU. [torch.linalg.matrix_rank](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.matrix_rank.html) */
 export const matrixRank: {
   (self: Tensor, tol: number, hermitian?: boolean | { hermitian?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options?: { atol?: number | null; rtol?: number | null; hermitian?: boolean; out?: Tensor }): Tensor;
   (input: Tensor, options?: { atol?: Tensor | null; rtol?: Tensor | null; hermitian?: boolean; out?: Tensor }): Tensor;
   (input: Tensor, tol: Tensor, hermitian?: boolean | { hermitian?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_matrix_rank");
+/** The operator `aten::linalg_multi_dot`. For example `[[3, 3], [3, 3]]` → `[3, 3]`. Keeps the dtype (float32, int64). Autocast: lower precision on CUDA. [torch.linalg.multi_dot](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.multi_dot.html) */
 export const multiDot: {
   (tensors: Tensors, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_multi_dot");
+/** The operator `aten::linalg_norm`. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. [torch.linalg.norm](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.norm.html) */
 export const norm: {
   (self: Tensor, ord?: Scalar | null | { ord?: Scalar | null; dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   (self: Tensor, ord: string, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("linalg_norm");
+/** The operator `aten::linalg_pinv`. For example `[2, 3], rcond = 1.0` → `[3, 2]`. Keeps the dtype (float32). Defaults: hermitian = false. [torch.linalg.pinv](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.pinv.html) */
 export const pinv: {
   (self: Tensor, rcond: number, hermitian?: boolean | { hermitian?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   (self: Tensor, options?: { atol?: number | null; rtol?: number | null; hermitian?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, options?: { atol?: Tensor | null; rtol?: Tensor | null; hermitian?: boolean; out?: Tensor }): Tensor;
   (self: Tensor, rcond: Tensor, hermitian?: boolean | { hermitian?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_pinv");
+/** The operator `aten::linalg_qr`. For example `[2, 3]` → `[2, 2], [2, 3]`. Keeps the dtype (float32). Returns `Q`, `R`. Defaults: mode = "reduced". Autocast: float32 on CPU. [torch.linalg.qr](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.qr.html) */
 export const qr: {
   (A: Tensor, mode?: string | { mode?: string; Q?: Tensor; R?: Tensor }, options?: { Q?: Tensor; R?: Tensor }): [Tensor, Tensor] & { readonly Q: Tensor; readonly R: Tensor };
 } = bind("linalg_qr");
+/** The operator `aten::linalg_slogdet`. For example `[3, 3]` → `[], []`. Keeps the dtype (float32). Returns `sign`, `logabsdet`. [torch.linalg.slogdet](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.slogdet.html) */
 export const slogdet: {
   (A: Tensor, options?: { sign?: Tensor; logabsdet?: Tensor }): [Tensor, Tensor] & { readonly sign: Tensor; readonly logabsdet: Tensor };
 } = bind("linalg_slogdet");
+/** The operator `aten::linalg_solve`. For example `[3, 3], [3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: left = true. Autocast: float32 on CPU. [torch.linalg.solve](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.solve.html) */
 export const solve: {
   (A: Tensor, B: Tensor, options?: { left?: boolean; out?: Tensor }): Tensor;
 } = bind("linalg_solve");
+/** The operator `aten::linalg_solve_ex`. For example `[3, 3], [3, 3]` → `[3, 3], []`. dtypes: float32 → float32, int32. Returns `result`, `info`. Defaults: left = true, checkErrors = false. [torch.linalg.solve_ex](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.solve_ex.html) */
 export const solveEx: {
   (A: Tensor, B: Tensor, options?: { left?: boolean; checkErrors?: boolean; result?: Tensor; info?: Tensor }): [Tensor, Tensor] & { readonly result: Tensor; readonly info: Tensor };
 } = bind("linalg_solve_ex");
+/** The operator `aten::linalg_solve_triangular`. Defaults: left = true, unitriangular = false. [torch.linalg.solve_triangular](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.solve_triangular.html) */
 export const solveTriangular: {
   (self: Tensor, B: Tensor, options: { upper?: boolean; left?: boolean; unitriangular?: boolean; out?: Tensor }): Tensor;
 } = bind("linalg_solve_triangular");
+/** The operator `aten::linalg_svd`. For example `[2, 3]` → `[2, 2], [2], [3, 3]`. Keeps the dtype (float32). Returns `U`, `S`, `Vh`. Defaults: fullMatrices = true. Autocast: float32 on CPU. [torch.linalg.svd](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.svd.html) */
 export const svd: {
   (A: Tensor, fullMatrices?: boolean | { fullMatrices?: boolean; driver?: string | null; U?: Tensor; S?: Tensor; Vh?: Tensor }, options?: { driver?: string | null; U?: Tensor; S?: Tensor; Vh?: Tensor }): [Tensor, Tensor, Tensor] & { readonly U: Tensor; readonly S: Tensor; readonly Vh: Tensor };
 } = bind("linalg_svd");
+/** The operator `aten::linalg_svdvals`. For example `[2, 3]` → `[2]`. Keeps the dtype (float32). Autocast: float32 on CPU. [torch.linalg.svdvals](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.svdvals.html) */
 export const svdvals: {
   (A: Tensor, options?: { driver?: string | null; out?: Tensor }): Tensor;
 } = bind("linalg_svdvals");
+/** The operator `aten::linalg_tensorinv`. Defaults: ind = 2. Autocast: float32 on CPU. [torch.linalg.tensorinv](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.tensorinv.html) */
 export const tensorinv: {
   (self: Tensor, ind?: Int | { ind?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_tensorinv");
+/** The operator `aten::linalg_tensorsolve`. Autocast: float32 on CPU. [torch.linalg.tensorsolve](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.tensorsolve.html) */
 export const tensorsolve: {
   (self: Tensor, other: Tensor, dims?: Ints | null | { dims?: Ints | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("linalg_tensorsolve");
+/** The operator `aten::linalg_vander`. For example `[2, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64). [torch.linalg.vander](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.vander.html) */
 export const vander: {
   (x: Tensor, options?: { N?: Int | null }): Tensor;
 } = bind("linalg_vander");
+/** The operator `aten::linalg_vecdot`. For example `[2, 3], [2, 3]` → `[2]`. Keeps the dtype (float32). Defaults: dim = -1. Autocast: lower precision on CPU and CUDA. [torch.linalg.vecdot](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.vecdot.html) */
 export const vecdot: {
   (x: Tensor, y: Tensor, options?: { dim?: Int; out?: Tensor }): Tensor;
 } = bind("linalg_vecdot");
+/** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: ord = 2, keepdim = false. Autocast: float32 on CUDA. [torch.linalg.vector_norm](https://docs.pytorch.org/docs/2.13/generated/torch.linalg.vector_norm.html) */
 export const vectorNorm: {
   (self: Tensor, ord?: Scalar | { ord?: Scalar; dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
 } = bind("linalg_vector_norm");

@@ -10,689 +10,1176 @@ import type { Same, MatMul, MatMulFits, Sizes, Transposed, DTypeOf } from "../te
 
 /** Operators as methods: `this` is their first argument. */
 export interface TensorMethods {
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.abs](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.abs.html) */
   abs<T extends Tensor>(this: T): Same<T>;
   abs(options?: { out?: Tensor }): Tensor;
+  /** `abs` in place: writes this tensor, and returns it. [torch.Tensor.abs_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.abs_.html) */
   abs_(): this;
+  /** The operator `aten::absolute`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.absolute](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.absolute.html) */
   absolute(options?: { out?: Tensor }): Tensor;
+  /** `absolute` in place: writes this tensor, and returns it. [torch.Tensor.absolute_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.absolute_.html) */
   absolute_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.acos](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acos.html) */
   acos(options?: { out?: Tensor }): Tensor;
+  /** `acos` in place: writes this tensor, and returns it. [torch.Tensor.acos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acos_.html) */
   acos_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.acosh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acosh.html) */
   acosh(options?: { out?: Tensor }): Tensor;
+  /** `acosh` in place: writes this tensor, and returns it. [torch.Tensor.acosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.acosh_.html) */
   acosh_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: alpha = 1. [torch.Tensor.add](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.add.html) */
   add<T extends Tensor>(this: T, other: Scalar): Same<T>;
   add(other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   add(other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `add` in place: writes this tensor, and returns it. Defaults: alpha = 1. [torch.Tensor.add_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.add_.html) */
   add_(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): this;
   add_(other: Tensor, options?: { alpha?: Scalar }): this;
+  /** The operator `aten::addbmm`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.Tensor.addbmm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addbmm.html) */
   addbmm(batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `addbmm` in place: writes this tensor, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.addbmm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addbmm_.html) */
   addbmm_(batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: value = 1. Autocast: widest on CUDA. [torch.Tensor.addcdiv](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addcdiv.html) */
   addcdiv(tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar; out?: Tensor }): Tensor;
+  /** `addcdiv` in place: writes this tensor, and returns it. Defaults: value = 1. [torch.Tensor.addcdiv_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addcdiv_.html) */
   addcdiv_(tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: value = 1. Autocast: widest on CUDA. [torch.Tensor.addcmul](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addcmul.html) */
   addcmul(tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar; out?: Tensor }): Tensor;
+  /** `addcmul` in place: writes this tensor, and returns it. Defaults: value = 1. [torch.Tensor.addcmul_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addcmul_.html) */
   addcmul_(tensor1: Tensor, tensor2: Tensor, options?: { value?: Scalar }): this;
+  /** The operator `aten::addmm`. For example `[2, 3], [2, 4], [4, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.Tensor.addmm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addmm.html) */
   addmm(mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
   addmm(mat1: Tensor, mat2: Tensor, outDtype: DType, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `addmm` in place: writes this tensor, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.addmm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addmm_.html) */
   addmm_(mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): this;
+  /** The operator `aten::addmv`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CUDA. [torch.Tensor.addmv](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addmv.html) */
   addmv(mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `addmv` in place: writes this tensor, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.addmv_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addmv_.html) */
   addmv_(mat: Tensor, vec: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): this;
+  /** The operator `aten::addr`. For example `[3], [3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). Defaults: beta = 1, alpha = 1. Autocast: lower precision on CUDA. [torch.Tensor.addr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addr.html) */
   addr(vec1: Tensor, vec2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `addr` in place: writes this tensor, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.addr_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.addr_.html) */
   addr_(vec1: Tensor, vec2: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.adjoint](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.adjoint.html) */
   adjoint(): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). */
   alias(): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes bool (of float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.all](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.all.html) */
   all(options?: { out?: Tensor }): Tensor;
   all(dim: Int, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   all(dim?: Ints | null | { dim?: Ints | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Reads values: it waits for the device. Defaults: rtol = 0.00001, atol = 1e-8, equalNan = false. [torch.Tensor.allclose](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.allclose.html) */
   allclose(other: Tensor, rtol?: number | { rtol?: number; atol?: number; equalNan?: boolean }, atol?: number | { atol?: number; equalNan?: boolean }, equalNan?: boolean | { equalNan?: boolean }): boolean;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.amax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.amax.html) */
   amax(dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.amin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.amin.html) */
   amin(dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[], []`. Keeps the dtype (float32, int64, bool). Returns `min`, `max`. Defaults: keepdim = false. [torch.Tensor.aminmax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.aminmax.html) */
   aminmax(options?: { dim?: Int | null; keepdim?: boolean; min?: Tensor; max?: Tensor }): [Tensor, Tensor] & { readonly min: Tensor; readonly max: Tensor };
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.angle](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.angle.html) */
   angle(options?: { out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes bool (of float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.any](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.any.html) */
   any(options?: { out?: Tensor }): Tensor;
   any(dim: Int, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   any(dim?: Ints | null | { dim?: Ints | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::arccos`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arccos](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccos.html) */
   arccos(options?: { out?: Tensor }): Tensor;
+  /** `arccos` in place: writes this tensor, and returns it. [torch.Tensor.arccos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccos_.html) */
   arccos_(): this;
+  /** The operator `aten::arccosh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arccosh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccosh.html) */
   arccosh(options?: { out?: Tensor }): Tensor;
+  /** `arccosh` in place: writes this tensor, and returns it. [torch.Tensor.arccosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arccosh_.html) */
   arccosh_(): this;
+  /** The operator `aten::arcsin`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arcsin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsin.html) */
   arcsin(options?: { out?: Tensor }): Tensor;
+  /** `arcsin` in place: writes this tensor, and returns it. [torch.Tensor.arcsin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsin_.html) */
   arcsin_(): this;
+  /** The operator `aten::arcsinh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arcsinh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsinh.html) */
   arcsinh(options?: { out?: Tensor }): Tensor;
+  /** `arcsinh` in place: writes this tensor, and returns it. [torch.Tensor.arcsinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arcsinh_.html) */
   arcsinh_(): this;
+  /** The operator `aten::arctan`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arctan](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctan.html) */
   arctan(options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::arctan2`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arctan2](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctan2.html) */
   arctan2(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `arctan2` in place: writes this tensor, and returns it. [torch.Tensor.arctan2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctan2_.html) */
   arctan2_(other: Tensor): this;
+  /** `arctan` in place: writes this tensor, and returns it. [torch.Tensor.arctan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctan_.html) */
   arctan_(): this;
+  /** The operator `aten::arctanh`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.arctanh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctanh.html) */
   arctanh(options?: { out?: Tensor }): Tensor;
+  /** `arctanh` in place: writes this tensor, and returns it. [torch.Tensor.arctanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.arctanh_.html) */
   arctanh_(): this;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64). Defaults: keepdim = false. [torch.Tensor.argmax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.argmax.html) */
   argmax(dim?: Int | null | { dim?: Int | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64). Defaults: keepdim = false. [torch.Tensor.argmin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.argmin.html) */
   argmin(dim?: Int | null | { dim?: Int | null; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::argsort`. For example `[2, 3]` → `[2, 3]`. Makes int64 (of float32, int64, bool). Defaults: dim = -1, descending = false. [torch.Tensor.argsort](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.argsort.html) */
   argsort(dim?: Int | { dim?: Int; descending?: boolean }, descending?: boolean | { descending?: boolean }): Tensor;
   argsort(options: { stable?: boolean; dim?: Int; descending?: boolean; out?: Tensor }): Tensor;
+  /** The result's shape depends on values: it waits for the device. For example `[2, 3]` → `[6, 2]`. Makes int64 (of float32, int64, bool). [torch.Tensor.argwhere](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.argwhere.html) */
   argwhere(): Tensor;
+  /** A view: it shares memory with its input. For example `[3, 3], size = [2, 3], stride = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.as_strided](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.as_strided.html) */
   asStrided(size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): Tensor;
+  /** `asStrided` in place: writes this tensor, and returns it. [torch.Tensor.as_strided_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.as_strided_.html) */
   asStrided_(size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null }): this;
+  /** The operator `aten::as_strided_scatter`. [torch.Tensor.as_strided_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.as_strided_scatter.html) */
   asStridedScatter(src: Tensor, size: Ints, stride: Ints, storageOffset?: Int | null | { storageOffset?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.asin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asin.html) */
   asin(options?: { out?: Tensor }): Tensor;
+  /** `asin` in place: writes this tensor, and returns it. [torch.Tensor.asin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asin_.html) */
   asin_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.asinh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asinh.html) */
   asinh(options?: { out?: Tensor }): Tensor;
+  /** `asinh` in place: writes this tensor, and returns it. [torch.Tensor.asinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.asinh_.html) */
   asinh_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.atan](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atan.html) */
   atan(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: widest on CUDA. [torch.Tensor.atan2](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atan2.html) */
   atan2(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `atan2` in place: writes this tensor, and returns it. [torch.Tensor.atan2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atan2_.html) */
   atan2_(other: Tensor): this;
+  /** `atan` in place: writes this tensor, and returns it. [torch.Tensor.atan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atan_.html) */
   atan_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.atanh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atanh.html) */
   atanh(options?: { out?: Tensor }): Tensor;
+  /** `atanh` in place: writes this tensor, and returns it. [torch.Tensor.atanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.atanh_.html) */
   atanh_(): this;
+  /** The operator `aten::baddbmm`. Defaults: beta = 1, alpha = 1. Autocast: lower precision on CPU and CUDA. [torch.Tensor.baddbmm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.baddbmm.html) */
   baddbmm(batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
   baddbmm(batch1: Tensor, batch2: Tensor, outDtype: DType, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `baddbmm` in place: writes this tensor, and returns it. Defaults: beta = 1, alpha = 1. [torch.Tensor.baddbmm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.baddbmm_.html) */
   baddbmm_(batch1: Tensor, batch2: Tensor, options?: { beta?: Scalar; alpha?: Scalar }): this;
+  /** Draws random numbers. [torch.Tensor.bernoulli](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bernoulli.html) */
   bernoulli(options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   bernoulli(p: Tensor, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
   bernoulli(p: number, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
+  /** `bernoulli` in place: writes this tensor, and returns it. Defaults: p = 0.5. [torch.Tensor.bernoulli_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bernoulli_.html) */
   bernoulli_(p: Tensor, options?: { generator?: Generator | null }): this;
   bernoulli_(p?: number | { p?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** The result's shape depends on values: it waits for the device. Defaults: minlength = 0. [torch.Tensor.bincount](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bincount.html) */
   bincount(weights?: Tensor | null | { weights?: Tensor | null; minlength?: Int; out?: Tensor }, minlength?: Int | { minlength?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_and](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_and.html) */
   bitwiseAnd(other: Scalar, options?: { out?: Tensor }): Tensor;
   bitwiseAnd(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `bitwiseAnd` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_and_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_and_.html) */
   bitwiseAnd_(other: Scalar): this;
   bitwiseAnd_(other: Tensor): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_left_shift](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_left_shift.html) */
   bitwiseLeftShift(other: Tensor, options?: { out?: Tensor }): Tensor;
   bitwiseLeftShift(other: Scalar, options?: { out?: Tensor }): Tensor;
+  /** `bitwiseLeftShift` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_left_shift_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_left_shift_.html) */
   bitwiseLeftShift_(other: Tensor): this;
   bitwiseLeftShift_(other: Scalar): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_not](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_not.html) */
   bitwiseNot(options?: { out?: Tensor }): Tensor;
+  /** `bitwiseNot` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_not_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_not_.html) */
   bitwiseNot_(): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_or](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_or.html) */
   bitwiseOr(other: Scalar, options?: { out?: Tensor }): Tensor;
   bitwiseOr(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `bitwiseOr` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_or_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_or_.html) */
   bitwiseOr_(other: Scalar): this;
   bitwiseOr_(other: Tensor): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_right_shift](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_right_shift.html) */
   bitwiseRightShift(other: Tensor, options?: { out?: Tensor }): Tensor;
   bitwiseRightShift(other: Scalar, options?: { out?: Tensor }): Tensor;
+  /** `bitwiseRightShift` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_right_shift_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_right_shift_.html) */
   bitwiseRightShift_(other: Tensor): this;
   bitwiseRightShift_(other: Scalar): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.bitwise_xor](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_xor.html) */
   bitwiseXor(other: Scalar, options?: { out?: Tensor }): Tensor;
   bitwiseXor(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `bitwiseXor` in place: writes this tensor, and returns it. [torch.Tensor.bitwise_xor_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bitwise_xor_.html) */
   bitwiseXor_(other: Scalar): this;
   bitwiseXor_(other: Tensor): this;
+  /** The operator `aten::bmm`. For example `[2, 3, 4], [2, 4, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.Tensor.bmm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.bmm.html) */
   bmm(mat2: Tensor, options?: { out?: Tensor }): Tensor;
   bmm(mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.broadcast_to](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.broadcast_to.html) */
   broadcastTo(size: Ints): Tensor;
   broadcastTo(...size: number[]): Tensor;
+  /** `cauchy` in place: writes this tensor, and returns it. Defaults: median = 0, sigma = 1. [torch.Tensor.cauchy_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cauchy_.html) */
   cauchy_(median?: number | { median?: number; sigma?: number; generator?: Generator | null }, sigma?: number | { sigma?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** A view: it shares memory with its input. */
   ccolIndices(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.ceil](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ceil.html) */
   ceil(options?: { out?: Tensor }): Tensor;
+  /** `ceil` in place: writes this tensor, and returns it. [torch.Tensor.ceil_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ceil_.html) */
   ceil_(): this;
+  /** The operator `aten::chalf`. For example `[2, 3]` → `[2, 3]`. Makes complex32 (of float32, int64, bool). [torch.Tensor.chalf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.chalf.html) */
   chalf(options?: { memoryFormat?: MemoryFormat | null }): Tensor;
+  /** The operator `aten::cholesky`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.Tensor.cholesky](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cholesky.html) */
   cholesky(upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::cholesky_inverse`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.Tensor.cholesky_inverse](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cholesky_inverse.html) */
   choleskyInverse(upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::cholesky_solve`. For example `[3, 3], [3, 3]` → `[3, 3]`. Keeps the dtype (float32). Defaults: upper = false. Autocast: float32 on CPU. [torch.Tensor.cholesky_solve](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cholesky_solve.html) */
   choleskySolve(input2: Tensor, upper?: boolean | { upper?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], chunks = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.Tensor.chunk](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.chunk.html) */
   chunk(chunks: Int, dim?: Int | { dim?: Int }): Tensor[];
+  /** Element by element; shapes broadcast. [torch.Tensor.clamp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clamp.html) */
   clamp(min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   clamp(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `clamp` in place: writes this tensor, and returns it. [torch.Tensor.clamp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clamp_.html) */
   clamp_(min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): this;
   clamp_(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], max = 1` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. */
   clampMax(max: Scalar, options?: { out?: Tensor }): Tensor;
   clampMax(max: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `clampMax` in place: writes this tensor, and returns it. */
   clampMax_(max: Scalar): this;
   clampMax_(max: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], min = 1` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. */
   clampMin(min: Scalar, options?: { out?: Tensor }): Tensor;
   clampMin(min: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `clampMin` in place: writes this tensor, and returns it. */
   clampMin_(min: Scalar): this;
   clampMin_(min: Tensor): this;
+  /** Element by element; shapes broadcast. [torch.Tensor.clip](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clip.html) */
   clip(min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null; out?: Tensor }, max?: Scalar | null | { max?: Scalar | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   clip(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null; out?: Tensor }, max?: Tensor | null | { max?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `clip` in place: writes this tensor, and returns it. [torch.Tensor.clip_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clip_.html) */
   clip_(min?: Scalar | null | { min?: Scalar | null; max?: Scalar | null }, max?: Scalar | null | { max?: Scalar | null }): this;
   clip_(min?: Tensor | null | { min?: Tensor | null; max?: Tensor | null }, max?: Tensor | null | { max?: Tensor | null }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.clone](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.clone.html) */
   clone<T extends Tensor>(this: T): Same<T>;
   clone(options?: { memoryFormat?: MemoryFormat | null; out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. [torch.Tensor.coalesce](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.coalesce.html) */
   coalesce(): Tensor;
+  /** A view: it shares memory with its input. [torch.Tensor.col_indices](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.col_indices.html) */
   colIndices(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.conj_physical](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.conj_physical.html) */
   conjPhysical(options?: { out?: Tensor }): Tensor;
+  /** `conjPhysical` in place: writes this tensor, and returns it. [torch.Tensor.conj_physical_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.conj_physical_.html) */
   conjPhysical_(): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: memoryFormat = 0. [torch.Tensor.contiguous](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.contiguous.html) */
   contiguous(options?: { memoryFormat?: MemoryFormat }): Tensor;
+  /** `copy` in place: writes this tensor, and returns it. Defaults: nonBlocking = false. [torch.Tensor.copy_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.copy_.html) */
   copy_(src: Tensor, nonBlocking?: boolean | { nonBlocking?: boolean }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.copysign](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.copysign.html) */
   copysign(other: Scalar, options?: { out?: Tensor }): Tensor;
   copysign(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `copysign` in place: writes this tensor, and returns it. [torch.Tensor.copysign_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.copysign_.html) */
   copysign_(other: Scalar): this;
   copysign_(other: Tensor): this;
+  /** The operator `aten::corrcoef`. For example `[2, 3]` → `[2, 2]`. Makes float32 (of float32, int64). [torch.Tensor.corrcoef](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.corrcoef.html) */
   corrcoef(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.cos](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cos.html) */
   cos<T extends Tensor>(this: T): Same<T>;
   cos(options?: { out?: Tensor }): Tensor;
+  /** `cos` in place: writes this tensor, and returns it. [torch.Tensor.cos_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cos_.html) */
   cos_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.cosh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cosh.html) */
   cosh(options?: { out?: Tensor }): Tensor;
+  /** `cosh` in place: writes this tensor, and returns it. [torch.Tensor.cosh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cosh_.html) */
   cosh_(): this;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Makes int64 (of float32, int64, bool). [torch.Tensor.count_nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.count_nonzero.html) */
   countNonzero(dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   countNonzero(dim: Ints, options?: { out?: Tensor }): Tensor;
   countNonzero(...dim: number[]): Tensor;
+  /** The operator `aten::cov`. For example `[2, 3]` → `[2, 2]`. Makes float32 (of float32, int64). Defaults: correction = 1. [torch.Tensor.cov](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cov.html) */
   cov(options?: { correction?: Int; fweights?: Tensor | null; aweights?: Tensor | null }): Tensor;
+  /** The operator `aten::cross`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.Tensor.cross](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cross.html) */
   cross(other: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. [torch.Tensor.crow_indices](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.crow_indices.html) */
   crowIndices(): Tensor;
+  /** The operator `aten::cummax`. For example `[2, 3], dim = 0` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. [torch.Tensor.cummax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cummax.html) */
   cummax(dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** The operator `aten::cummin`. For example `[2, 3], dim = 0` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. [torch.Tensor.cummin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cummin.html) */
   cummin(dim: Int, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** The operator `aten::cumprod`. For example `[2, 3], dim = 0` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. Autocast: float32 on CUDA. [torch.Tensor.cumprod](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cumprod.html) */
   cumprod(dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** `cumprod` in place: writes this tensor, and returns it. [torch.Tensor.cumprod_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cumprod_.html) */
   cumprod_(dim: Int, options?: { dtype?: DType | null }): this;
+  /** The operator `aten::cumsum`. For example `[2, 3], dim = 0` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. Autocast: float32 on CUDA. [torch.Tensor.cumsum](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cumsum.html) */
   cumsum(dim: Int, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** `cumsum` in place: writes this tensor, and returns it. [torch.Tensor.cumsum_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.cumsum_.html) */
   cumsum_(dim: Int, options?: { dtype?: DType | null }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.deg2rad](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.deg2rad.html) */
   deg2rad(options?: { out?: Tensor }): Tensor;
+  /** `deg2rad` in place: writes this tensor, and returns it. [torch.Tensor.deg2rad_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.deg2rad_.html) */
   deg2rad_(): this;
+  /** The operator `aten::dense_dim`. [torch.Tensor.dense_dim](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.dense_dim.html) */
   denseDim(): number;
+  /** The operator `aten::det`. For example `[3, 3]` → `[]`. Keeps the dtype (float32). [torch.Tensor.det](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.det.html) */
   det(): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.detach](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.detach.html) */
   detach<T extends Tensor>(this: T): Same<T>;
   detach(): Tensor;
+  /** `detach` in place: writes this tensor, and returns it. [torch.Tensor.detach_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.detach_.html) */
   detach_(): this;
+  /** The operator `aten::diag`. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.Tensor.diag](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diag.html) */
   diag(diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::diag_embed`. For example `[2, 3]` → `[2, 3, 3]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = -2, dim2 = -1. [torch.Tensor.diag_embed](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diag_embed.html) */
   diagEmbed(offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::diagflat`. For example `[2, 3]` → `[6, 6]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0. [torch.Tensor.diagflat](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diagflat.html) */
   diagflat(offset?: Int | { offset?: Int }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2]`. Keeps the dtype (float32, int64, bool). Defaults: offset = 0, dim1 = 0, dim2 = 1. [torch.Tensor.diagonal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diagonal.html) */
   diagonal(offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int }, dim1?: Int | { dim1?: Int; dim2?: Int }, dim2?: Int | { dim2?: Int }): Tensor;
+  /** The operator `aten::diagonal_scatter`. Defaults: offset = 0, dim1 = 0, dim2 = 1. [torch.Tensor.diagonal_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diagonal_scatter.html) */
   diagonalScatter(src: Tensor, offset?: Int | { offset?: Int; dim1?: Int; dim2?: Int; out?: Tensor }, dim1?: Int | { dim1?: Int; dim2?: Int; out?: Tensor }, dim2?: Int | { dim2?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::diff`. For example `[2, 3]` → `[2, 2]`. Keeps the dtype (float32, int64, bool). Defaults: n = 1, dim = -1. [torch.Tensor.diff](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.diff.html) */
   diff(n?: Int | { n?: Int; dim?: Int; prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, dim?: Int | { dim?: Int; prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, prepend?: Tensor | null | { prepend?: Tensor | null; append?: Tensor | null; out?: Tensor }, append?: Tensor | null | { append?: Tensor | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.digamma](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.digamma.html) */
   digamma(options?: { out?: Tensor }): Tensor;
+  /** `digamma` in place: writes this tensor, and returns it. [torch.Tensor.digamma_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.digamma_.html) */
   digamma_(): this;
+  /** The operator `aten::dist`. For example `[2, 3], [2, 3]` → `[]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CUDA. [torch.Tensor.dist](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.dist.html) */
   dist(other: Tensor, p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.div](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.div.html) */
   div<T extends Tensor>(this: T, other: Scalar): Same<T>;
   div(other: Scalar, options?: { out?: Tensor }): Tensor;
   div(other: Scalar, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
   div(other: Tensor, options?: { out?: Tensor }): Tensor;
   div(other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
+  /** `div` in place: writes this tensor, and returns it. [torch.Tensor.div_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.div_.html) */
   div_(other: Scalar): this;
   div_(other: Scalar, options: { roundingMode?: string | null }): this;
   div_(other: Tensor): this;
   div_(other: Tensor, options: { roundingMode?: string | null }): this;
+  /** The operator `aten::divide`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.divide](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.divide.html) */
   divide(other: Scalar): Tensor;
   divide(other: Scalar, options: { roundingMode?: string | null }): Tensor;
   divide(other: Tensor, options?: { out?: Tensor }): Tensor;
   divide(other: Tensor, options: { roundingMode?: string | null; out?: Tensor }): Tensor;
+  /** `divide` in place: writes this tensor, and returns it. [torch.Tensor.divide_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.divide_.html) */
   divide_(other: Scalar): this;
   divide_(other: Scalar, options: { roundingMode?: string | null }): this;
   divide_(other: Tensor): this;
   divide_(other: Tensor, options: { roundingMode?: string | null }): this;
+  /** The operator `aten::dot`. For example `[3], [3]` → `[]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.Tensor.dot](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.dot.html) */
   dot(tensor: Tensor, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3, 4], sections = 1` → `[2, 3, 4]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.dsplit](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.dsplit.html) */
   dsplit(indices: Ints): Tensor[];
   dsplit(...indices: number[]): Tensor[];
   dsplit(sections: Int): Tensor[];
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.eq](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.eq.html) */
   eq(other: Scalar, options?: { out?: Tensor }): Tensor;
   eq(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `eq` in place: writes this tensor, and returns it. [torch.Tensor.eq_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.eq_.html) */
   eq_(other: Scalar): this;
   eq_(other: Tensor): this;
+  /** Element by element; shapes broadcast. Reads values: it waits for the device. [torch.Tensor.equal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.equal.html) */
   equal(other: Tensor): boolean;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.erf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erf.html) */
   erf(options?: { out?: Tensor }): Tensor;
+  /** `erf` in place: writes this tensor, and returns it. [torch.Tensor.erf_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erf_.html) */
   erf_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.erfc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erfc.html) */
   erfc(options?: { out?: Tensor }): Tensor;
+  /** `erfc` in place: writes this tensor, and returns it. [torch.Tensor.erfc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erfc_.html) */
   erfc_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.erfinv](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erfinv.html) */
   erfinv(options?: { out?: Tensor }): Tensor;
+  /** `erfinv` in place: writes this tensor, and returns it. [torch.Tensor.erfinv_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.erfinv_.html) */
   erfinv_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.exp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp.html) */
   exp<T extends Tensor>(this: T): Same<T>;
   exp(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.exp2](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp2.html) */
   exp2(options?: { out?: Tensor }): Tensor;
+  /** `exp2` in place: writes this tensor, and returns it. [torch.Tensor.exp2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp2_.html) */
   exp2_(): this;
+  /** `exp` in place: writes this tensor, and returns it. [torch.Tensor.exp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exp_.html) */
   exp_(): this;
+  /** A view: it shares memory with its input. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: implicit = false. [torch.Tensor.expand](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.expand.html) */
   expand(size: Ints, options?: { implicit?: boolean }): Tensor;
   expand(...size: number[]): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.expand_as](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.expand_as.html) */
   expandAs(other: Tensor): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.expm1](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.expm1.html) */
   expm1(options?: { out?: Tensor }): Tensor;
+  /** `expm1` in place: writes this tensor, and returns it. [torch.Tensor.expm1_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.expm1_.html) */
   expm1_(): this;
+  /** `exponential` in place: writes this tensor, and returns it. Defaults: lambd = 1. [torch.Tensor.exponential_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.exponential_.html) */
   exponential_(lambd?: number | { lambd?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** `fill` in place: writes this tensor, and returns it. [torch.Tensor.fill_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fill_.html) */
   fill_(value: Scalar): this;
   fill_(value: Tensor): this;
+  /** `fillDiagonal` in place: writes this tensor, and returns it. Defaults: wrap = false. [torch.Tensor.fill_diagonal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fill_diagonal_.html) */
   fillDiagonal_(fillValue: Scalar, wrap?: boolean | { wrap?: boolean }): this;
+  /** The operator `aten::fix`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.fix](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fix.html) */
   fix(options?: { out?: Tensor }): Tensor;
+  /** `fix` in place: writes this tensor, and returns it. [torch.Tensor.fix_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fix_.html) */
   fix_(): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). Defaults: startDim = 0, endDim = -1. [torch.Tensor.flatten](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.flatten.html) */
   flatten(startDim?: Int | { startDim?: Int; endDim?: Int }, endDim?: Int | { endDim?: Int }): Tensor;
+  /** The operator `aten::flip`. For example `[2, 3], dims = [0]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.flip](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.flip.html) */
   flip(dims: Ints, options?: { out?: Tensor }): Tensor;
   flip(...dims: number[]): Tensor;
+  /** The operator `aten::fliplr`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.fliplr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fliplr.html) */
   fliplr(): Tensor;
+  /** The operator `aten::flipud`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.flipud](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.flipud.html) */
   flipud(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float64 (of float32, int64, bool). [torch.Tensor.float_power](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.float_power.html) */
   floatPower(exponent: Scalar, options?: { out?: Tensor }): Tensor;
   floatPower(exponent: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `floatPower` in place: writes this tensor, and returns it. [torch.Tensor.float_power_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.float_power_.html) */
   floatPower_(exponent: Scalar): this;
   floatPower_(exponent: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.floor](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.floor.html) */
   floor(options?: { out?: Tensor }): Tensor;
+  /** `floor` in place: writes this tensor, and returns it. [torch.Tensor.floor_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.floor_.html) */
   floor_(): this;
+  /** The operator `aten::floor_divide`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.floor_divide](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.floor_divide.html) */
   floorDivide(other: Tensor, options?: { out?: Tensor }): Tensor;
   floorDivide(other: Scalar, options?: { out?: Tensor }): Tensor;
+  /** `floorDivide` in place: writes this tensor, and returns it. [torch.Tensor.floor_divide_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.floor_divide_.html) */
   floorDivide_(other: Scalar): this;
   floorDivide_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.fmax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fmax.html) */
   fmax(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.fmin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fmin.html) */
   fmin(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.fmod](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fmod.html) */
   fmod(other: Scalar, options?: { out?: Tensor }): Tensor;
   fmod(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `fmod` in place: writes this tensor, and returns it. [torch.Tensor.fmod_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.fmod_.html) */
   fmod_(other: Scalar): this;
   fmod_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.frac](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.frac.html) */
   frac(options?: { out?: Tensor }): Tensor;
+  /** `frac` in place: writes this tensor, and returns it. [torch.Tensor.frac_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.frac_.html) */
   frac_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int32. Returns `mantissa`, `exponent`. [torch.Tensor.frexp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.frexp.html) */
   frexp(options?: { mantissa?: Tensor; exponent?: Tensor }): [Tensor, Tensor] & { readonly mantissa: Tensor; readonly exponent: Tensor };
+  /** The operator `aten::gather`. For example `[2, 3], dim = 0, [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: sparseGrad = false. [torch.Tensor.gather](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gather.html) */
   gather(dim: Int, index: Tensor, options?: { sparseGrad?: boolean; out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. [torch.Tensor.gcd](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gcd.html) */
   gcd(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `gcd` in place: writes this tensor, and returns it. [torch.Tensor.gcd_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gcd_.html) */
   gcd_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.ge](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ge.html) */
   ge(other: Scalar, options?: { out?: Tensor }): Tensor;
   ge(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `ge` in place: writes this tensor, and returns it. [torch.Tensor.ge_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ge_.html) */
   ge_(other: Scalar): this;
   ge_(other: Tensor): this;
+  /** `geometric` in place: writes this tensor, and returns it. [torch.Tensor.geometric_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.geometric_.html) */
   geometric_(p: number, options?: { generator?: Generator | null }): this;
+  /** The operator `aten::geqrf`. For example `[2, 3]` → `[2, 3], [2]`. Keeps the dtype (float32). Returns `a`, `tau`. Autocast: float32 on CPU. [torch.Tensor.geqrf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.geqrf.html) */
   geqrf(options?: { a?: Tensor; tau?: Tensor }): [Tensor, Tensor] & { readonly a: Tensor; readonly tau: Tensor };
+  /** The operator `aten::ger`. For example `[3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.ger](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ger.html) */
   ger(vec2: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::greater`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.greater](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.greater.html) */
   greater(other: Scalar, options?: { out?: Tensor }): Tensor;
   greater(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `greater` in place: writes this tensor, and returns it. [torch.Tensor.greater_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.greater_.html) */
   greater_(other: Scalar): this;
   greater_(other: Tensor): this;
+  /** The operator `aten::greater_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.greater_equal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.greater_equal.html) */
   greaterEqual(other: Scalar, options?: { out?: Tensor }): Tensor;
   greaterEqual(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `greaterEqual` in place: writes this tensor, and returns it. [torch.Tensor.greater_equal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.greater_equal_.html) */
   greaterEqual_(other: Scalar): this;
   greaterEqual_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.gt](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gt.html) */
   gt(other: Scalar, options?: { out?: Tensor }): Tensor;
   gt(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `gt` in place: writes this tensor, and returns it. [torch.Tensor.gt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.gt_.html) */
   gt_(other: Scalar): this;
   gt_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: lambd = 0.5. [torch.Tensor.hardshrink](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.hardshrink.html) */
   hardshrink(lambd?: Scalar | { lambd?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::hash_tensor`. For example `[2, 3]` → `[]`. Makes uint64 (of float32, int64, bool). Defaults: keepdim = false, mode = 0. [torch.hash_tensor](https://docs.pytorch.org/docs/2.13/generated/torch.hash_tensor.html) */
   hashTensor(dim?: Int | Ints | { dim?: Int | Ints; keepdim?: boolean; mode?: Int; out?: Tensor }, options?: { keepdim?: boolean; mode?: Int; out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.heaviside](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.heaviside.html) */
   heaviside(values: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `heaviside` in place: writes this tensor, and returns it. [torch.Tensor.heaviside_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.heaviside_.html) */
   heaviside_(values: Tensor): this;
+  /** The operator `aten::histc`. For example `[2, 3]` → `[100]`. Keeps the dtype (float32). Defaults: bins = 100, min = 0, max = 0. [torch.Tensor.histc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.histc.html) */
   histc(bins?: Int | { bins?: Int; min?: Scalar; max?: Scalar; out?: Tensor }, min?: Scalar | { min?: Scalar; max?: Scalar; out?: Tensor }, max?: Scalar | { max?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::histogram`. For example `[3], [3]` → `[2], [3]`. Keeps the dtype (float32). Returns `hist`, `binEdges`. Defaults: bins = 100, density = false. [torch.Tensor.histogram](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.histogram.html) */
   histogram(bins?: Int | { bins?: Int; range?: readonly number[] | null; weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }, options?: { range?: readonly number[] | null; weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }): [Tensor, Tensor] & { readonly hist: Tensor; readonly binEdges: Tensor };
   histogram(bins: Tensor, options?: { weight?: Tensor | null; density?: boolean; hist?: Tensor; binEdges?: Tensor }): [Tensor, Tensor] & { readonly hist: Tensor; readonly binEdges: Tensor };
+  /** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.hsplit](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.hsplit.html) */
   hsplit(indices: Ints): Tensor[];
   hsplit(...indices: number[]): Tensor[];
   hsplit(sections: Int): Tensor[];
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.hypot](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.hypot.html) */
   hypot(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `hypot` in place: writes this tensor, and returns it. [torch.Tensor.hypot_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.hypot_.html) */
   hypot_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.i0](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.i0.html) */
   i0(options?: { out?: Tensor }): Tensor;
+  /** `i0` in place: writes this tensor, and returns it. [torch.Tensor.i0_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.i0_.html) */
   i0_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.igamma](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.igamma.html) */
   igamma(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `igamma` in place: writes this tensor, and returns it. [torch.Tensor.igamma_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.igamma_.html) */
   igamma_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.igammac](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.igammac.html) */
   igammac(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `igammac` in place: writes this tensor, and returns it. [torch.Tensor.igammac_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.igammac_.html) */
   igammac_(other: Tensor): this;
+  /** The operator `aten::index_add`. For example `[3], dim = 0, [3], [3]` → `[3]`. Keeps the dtype (float32, int64, bool). Defaults: alpha = 1. [torch.Tensor.index_add](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_add.html) */
   indexAdd(dim: Int, index: Tensor, source: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `indexAdd` in place: writes this tensor, and returns it. Defaults: alpha = 1. [torch.Tensor.index_add_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_add_.html) */
   indexAdd_(dim: Int, index: Tensor, source: Tensor, options?: { alpha?: Scalar }): this;
+  /** The operator `aten::index_copy`. For example `[3], dim = 0, [3], [3]` → `[3]`. Keeps the dtype (float32, int64, bool). Autocast: widest on CPU. [torch.Tensor.index_copy](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_copy.html) */
   indexCopy(dim: Int, index: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `indexCopy` in place: writes this tensor, and returns it. [torch.Tensor.index_copy_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_copy_.html) */
   indexCopy_(dim: Int, index: Tensor, source: Tensor): this;
+  /** The operator `aten::index_fill`. For example `[3], dim = 0, [3], value = 1` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.index_fill](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_fill.html) */
   indexFill(dim: Int, index: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   indexFill(dim: Int, index: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `indexFill` in place: writes this tensor, and returns it. [torch.Tensor.index_fill_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_fill_.html) */
   indexFill_(dim: Int, index: Tensor, value: Scalar): this;
   indexFill_(dim: Int, index: Tensor, value: Tensor): this;
+  /** The operator `aten::index_put`. Defaults: accumulate = false. Autocast: widest on CUDA. [torch.Tensor.index_put](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_put.html) */
   indexPut(indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `indexPut` in place: writes this tensor, and returns it. Defaults: accumulate = false. [torch.Tensor.index_put_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_put_.html) */
   indexPut_(indices: readonly (Tensor | null)[], values: Tensor, accumulate?: boolean | { accumulate?: boolean }): this;
+  /** The operator `aten::index_reduce`. Defaults: includeSelf = true. [torch.index_reduce](https://docs.pytorch.org/docs/2.13/generated/torch.index_reduce.html) */
   indexReduce(dim: Int, index: Tensor, source: Tensor, reduce: string, options?: { includeSelf?: boolean; out?: Tensor }): Tensor;
+  /** `indexReduce` in place: writes this tensor, and returns it. Defaults: includeSelf = true. [torch.Tensor.index_reduce_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_reduce_.html) */
   indexReduce_(dim: Int, index: Tensor, source: Tensor, reduce: string, options?: { includeSelf?: boolean }): this;
+  /** The operator `aten::index_select`. For example `[3], dim = 0, [3]` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.index_select](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.index_select.html) */
   indexSelect(dim: Int, index: Tensor, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. [torch.Tensor.indices](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.indices.html) */
   indices(): Tensor;
+  /** The operator `aten::inner`. For example `[2, 3], [2, 3]` → `[2, 2]`. Keeps the dtype (float32, int64). [torch.Tensor.inner](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.inner.html) */
   inner(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::inverse`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). Autocast: float32 on CPU. [torch.Tensor.inverse](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.inverse.html) */
   inverse(options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::is_coalesced`. [torch.Tensor.is_coalesced](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.is_coalesced.html) */
   isCoalesced(): boolean;
+  /** The operator `aten::is_distributed`. */
   isDistributed(): boolean;
+  /** The operator `aten::is_nonzero`. [torch.is_nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.is_nonzero.html) */
   isNonzero(): boolean;
+  /** The operator `aten::is_pinned`. [torch.Tensor.is_pinned](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.is_pinned.html) */
   isPinned(device?: DeviceLike | null | { device?: DeviceLike | null }): boolean;
+  /** The operator `aten::is_set_to`. [torch.Tensor.is_set_to](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.is_set_to.html) */
   isSetTo(tensor: Tensor): boolean;
+  /** The operator `aten::isclose`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). Defaults: rtol = 0.00001, atol = 1e-8, equalNan = false. [torch.Tensor.isclose](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isclose.html) */
   isclose(other: Tensor, rtol?: number | { rtol?: number; atol?: number; equalNan?: boolean }, atol?: number | { atol?: number; equalNan?: boolean }, equalNan?: boolean | { equalNan?: boolean }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isfinite](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isfinite.html) */
   isfinite(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isinf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isinf.html) */
   isinf(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isnan](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isnan.html) */
   isnan(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isneginf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isneginf.html) */
   isneginf(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isposinf](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isposinf.html) */
   isposinf(options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::isreal`. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.isreal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.isreal.html) */
   isreal(): Tensor;
+  /** The operator `aten::istft`. Defaults: center = true, normalized = false, returnComplex = false. [torch.Tensor.istft](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.istft.html) */
   istft(nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, center?: boolean | { center?: boolean; normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, onesided?: boolean | null | { onesided?: boolean | null; length?: Int | null; returnComplex?: boolean }, length?: Int | null | { length?: Int | null; returnComplex?: boolean }, returnComplex?: boolean | { returnComplex?: boolean }): Tensor;
+  /** The operator `aten::kron`. For example `[2, 3], [2, 3]` → `[4, 9]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.kron](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.kron.html) */
   kron(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::kthvalue`. For example `[2, 3], k = 1` → `[2], [2]`. dtypes: float32 → float32, int64; int64 → int64, int64. Returns `values`, `indices`. Defaults: dim = -1, keepdim = false. [torch.Tensor.kthvalue](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.kthvalue.html) */
   kthvalue(k: Int, dim?: Int | { dim?: Int; keepdim?: boolean; values?: Tensor; indices?: Tensor }, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** Element by element; shapes broadcast. [torch.Tensor.lcm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lcm.html) */
   lcm(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `lcm` in place: writes this tensor, and returns it. [torch.Tensor.lcm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lcm_.html) */
   lcm_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.ldexp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ldexp.html) */
   ldexp(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `ldexp` in place: writes this tensor, and returns it. [torch.Tensor.ldexp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ldexp_.html) */
   ldexp_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.le](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.le.html) */
   le(other: Scalar, options?: { out?: Tensor }): Tensor;
   le(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `le` in place: writes this tensor, and returns it. [torch.Tensor.le_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.le_.html) */
   le_(other: Scalar): this;
   le_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.lerp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lerp.html) */
   lerp(end: Tensor, weight: Scalar, options?: { out?: Tensor }): Tensor;
   lerp(end: Tensor, weight: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `lerp` in place: writes this tensor, and returns it. [torch.Tensor.lerp_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lerp_.html) */
   lerp_(end: Tensor, weight: Scalar): this;
   lerp_(end: Tensor, weight: Tensor): this;
+  /** The operator `aten::less`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.less](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.less.html) */
   less(other: Scalar, options?: { out?: Tensor }): Tensor;
   less(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `less` in place: writes this tensor, and returns it. [torch.Tensor.less_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.less_.html) */
   less_(other: Scalar): this;
   less_(other: Tensor): this;
+  /** The operator `aten::less_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.less_equal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.less_equal.html) */
   lessEqual(other: Scalar, options?: { out?: Tensor }): Tensor;
   lessEqual(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `lessEqual` in place: writes this tensor, and returns it. [torch.Tensor.less_equal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.less_equal_.html) */
   lessEqual_(other: Scalar): this;
   lessEqual_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.lgamma](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lgamma.html) */
   lgamma(options?: { out?: Tensor }): Tensor;
+  /** `lgamma` in place: writes this tensor, and returns it. [torch.Tensor.lgamma_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lgamma_.html) */
   lgamma_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.log](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log.html) */
   log<T extends Tensor>(this: T): Same<T>;
   log(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.log10](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log10.html) */
   log10(options?: { out?: Tensor }): Tensor;
+  /** `log10` in place: writes this tensor, and returns it. [torch.Tensor.log10_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log10_.html) */
   log10_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.log1p](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log1p.html) */
   log1p(options?: { out?: Tensor }): Tensor;
+  /** `log1p` in place: writes this tensor, and returns it. [torch.Tensor.log1p_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log1p_.html) */
   log1p_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.log2](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log2.html) */
   log2(options?: { out?: Tensor }): Tensor;
+  /** `log2` in place: writes this tensor, and returns it. [torch.Tensor.log2_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log2_.html) */
   log2_(): this;
+  /** `log` in place: writes this tensor, and returns it. [torch.Tensor.log_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log_.html) */
   log_(): this;
+  /** `logNormal` in place: writes this tensor, and returns it. Defaults: mean = 1, std = 2. [torch.Tensor.log_normal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.log_normal_.html) */
   logNormal_(mean?: number | { mean?: number; std?: number; generator?: Generator | null }, std?: number | { std?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** The operator `aten::log_softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.nn.functional.log_softmax](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.log_softmax.html) */
   logSoftmax<T extends Tensor>(this: T, dim: Int): Same<T>;
   logSoftmax(dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.logaddexp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logaddexp.html) */
   logaddexp(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.logaddexp2](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logaddexp2.html) */
   logaddexp2(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::logcumsumexp`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.logcumsumexp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logcumsumexp.html) */
   logcumsumexp(dim: Int, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::logdet`. For example `[3, 3]` → `[]`. Keeps the dtype (float32). [torch.Tensor.logdet](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logdet.html) */
   logdet(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.logical_and](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_and.html) */
   logicalAnd(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `logicalAnd` in place: writes this tensor, and returns it. [torch.Tensor.logical_and_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_and_.html) */
   logicalAnd_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.logical_not](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_not.html) */
   logicalNot(options?: { out?: Tensor }): Tensor;
+  /** `logicalNot` in place: writes this tensor, and returns it. [torch.Tensor.logical_not_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_not_.html) */
   logicalNot_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.logical_or](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_or.html) */
   logicalOr(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `logicalOr` in place: writes this tensor, and returns it. [torch.Tensor.logical_or_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_or_.html) */
   logicalOr_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.logical_xor](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_xor.html) */
   logicalXor(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `logicalXor` in place: writes this tensor, and returns it. [torch.Tensor.logical_xor_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logical_xor_.html) */
   logicalXor_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.logit](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logit.html) */
   logit(eps?: number | null | { eps?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `logit` in place: writes this tensor, and returns it. [torch.Tensor.logit_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logit_.html) */
   logit_(eps?: number | null | { eps?: number | null }): this;
+  /** Reduces dimensions, or all of them. For example `[2, 3], dim = [0]` → `[3]`. Makes float32 (of float32, int64, bool). Defaults: keepdim = false. Autocast: float32 on CUDA. [torch.Tensor.logsumexp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.logsumexp.html) */
   logsumexp(dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.lt](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lt.html) */
   lt(other: Scalar, options?: { out?: Tensor }): Tensor;
   lt(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `lt` in place: writes this tensor, and returns it. [torch.Tensor.lt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lt_.html) */
   lt_(other: Scalar): this;
   lt_(other: Tensor): this;
+  /** The operator `aten::lu_solve`. Autocast: float32 on CPU. [torch.Tensor.lu_solve](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.lu_solve.html) */
   luSolve(LUData: Tensor, LUPivots: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3], value = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.masked_fill](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_fill.html) */
   maskedFill(mask: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   maskedFill(mask: Tensor, value: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `maskedFill` in place: writes this tensor, and returns it. [torch.Tensor.masked_fill_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_fill_.html) */
   maskedFill_(mask: Tensor, value: Scalar): this;
   maskedFill_(mask: Tensor, value: Tensor): this;
+  /** The operator `aten::masked_scatter`. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.masked_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_scatter.html) */
   maskedScatter(mask: Tensor, source: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `maskedScatter` in place: writes this tensor, and returns it. [torch.Tensor.masked_scatter_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_scatter_.html) */
   maskedScatter_(mask: Tensor, source: Tensor): this;
+  /** The result's shape depends on values: it waits for the device. For example `[2, 3], [2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.masked_select](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.masked_select.html) */
   maskedSelect(mask: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::matmul`. For example `[2, 3], [3, 2]` → `[2, 2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.Tensor.matmul](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.matmul.html) */
   matmul<T extends Tensor, O extends Tensor>(this: T, other: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). */
   matrix_H(): Tensor;
+  /** The operator `aten::matrix_exp`. For example `[3, 3]` → `[3, 3]`. Keeps the dtype (float32). [torch.Tensor.matrix_exp](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.matrix_exp.html) */
   matrixExp(): Tensor;
+  /** The operator `aten::matrix_power`. For example `[3, 3], n = 1` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.matrix_power](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.matrix_power.html) */
   matrixPower(n: Int, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.max](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.max.html) */
   max(options?: { out?: Tensor }): Tensor;
   max(dim: Int, keepdim?: boolean | { keepdim?: boolean; max?: Tensor; maxValues?: Tensor }, options?: { max?: Tensor; maxValues?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   max(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.maximum](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.maximum.html) */
   maximum(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. [torch.Tensor.mean](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mean.html) */
   mean(options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   mean(dim: Int | Ints | null, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** The operator `aten::median`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Defaults: keepdim = false. [torch.Tensor.median](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.median.html) */
   median(options?: { out?: Tensor }): Tensor;
   median(dim: Int, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** Element by element; shapes broadcast. Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64, bool). Defaults: keepdim = false. [torch.Tensor.min](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.min.html) */
   min(options?: { out?: Tensor }): Tensor;
   min(dim: Int, keepdim?: boolean | { keepdim?: boolean; min?: Tensor; minIndices?: Tensor }, options?: { min?: Tensor; minIndices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   min(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.minimum](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.minimum.html) */
   minimum(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::mm`. For example `[2, 3], [3, 2]` → `[2, 2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CPU and CUDA. [torch.Tensor.mm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mm.html) */
   mm<T extends Tensor, O extends Tensor>(this: T, mat2: O & MatMulFits<T, O>, options?: { out?: Tensor }): MatMul<T, O>;
   mm(mat2: Tensor, outDtype: DType, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::mode`. For example `[2, 3]` → `[2], [2]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. Defaults: dim = -1, keepdim = false. [torch.Tensor.mode](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mode.html) */
   mode(dim?: Int | { dim?: Int; keepdim?: boolean; values?: Tensor; indices?: Tensor }, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** A view: it shares memory with its input. For example `[1, 2, 8, 8], source = [2, 3], destination = [2, 3]` → `[1, 2, 8, 8]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.moveaxis](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.moveaxis.html) */
   moveaxis(source: Int, destination: Int): Tensor;
   moveaxis(source: Ints, destination: Ints): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], source = 1, destination = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.movedim](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.movedim.html) */
   movedim(source: Int, destination: Int): Tensor;
   movedim(source: Ints, destination: Ints): Tensor;
+  /** The operator `aten::msort`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.msort](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.msort.html) */
   msort(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.mul](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mul.html) */
   mul<T extends Tensor>(this: T, other: Scalar): Same<T>;
   mul(other: Scalar, options?: { out?: Tensor }): Tensor;
   mul(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `mul` in place: writes this tensor, and returns it. [torch.Tensor.mul_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mul_.html) */
   mul_(other: Scalar): this;
   mul_(other: Tensor): this;
+  /** Draws random numbers. Defaults: replacement = false. [torch.Tensor.multinomial](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.multinomial.html) */
   multinomial(numSamples: Int, replacement?: boolean | { replacement?: boolean; generator?: Generator | null; out?: Tensor }, options?: { generator?: Generator | null; out?: Tensor }): Tensor;
+  /** The operator `aten::multiply`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.multiply](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.multiply.html) */
   multiply(other: Scalar): Tensor;
   multiply(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `multiply` in place: writes this tensor, and returns it. [torch.Tensor.multiply_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.multiply_.html) */
   multiply_(other: Scalar): this;
   multiply_(other: Tensor): this;
+  /** The operator `aten::mv`. For example `[2, 3], [3]` → `[2]`. Keeps the dtype (float32, int64). Autocast: lower precision on CUDA. [torch.Tensor.mv](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mv.html) */
   mv(vec: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], p = 1` → `[2, 3]`. Makes float32 (of float32, int64). [torch.Tensor.mvlgamma](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mvlgamma.html) */
   mvlgamma(p: Int, options?: { out?: Tensor }): Tensor;
+  /** `mvlgamma` in place: writes this tensor, and returns it. [torch.Tensor.mvlgamma_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.mvlgamma_.html) */
   mvlgamma_(p: Int): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.nan_to_num](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nan_to_num.html) */
   nanToNum(nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null; out?: Tensor }, posinf?: number | null | { posinf?: number | null; neginf?: number | null; out?: Tensor }, neginf?: number | null | { neginf?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `nanToNum` in place: writes this tensor, and returns it. [torch.Tensor.nan_to_num_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nan_to_num_.html) */
   nanToNum_(nan?: number | null | { nan?: number | null; posinf?: number | null; neginf?: number | null }, posinf?: number | null | { posinf?: number | null; neginf?: number | null }, neginf?: number | null | { neginf?: number | null }): this;
+  /** The operator `aten::nanmean`. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: keepdim = false. [torch.Tensor.nanmean](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nanmean.html) */
   nanmean(dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** The operator `aten::nanmedian`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Defaults: keepdim = false. [torch.Tensor.nanmedian](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nanmedian.html) */
   nanmedian(options?: { out?: Tensor }): Tensor;
   nanmedian(dim: Int, keepdim?: boolean | { keepdim?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** The operator `aten::nanquantile`. For example `[3], [3]` → `[3]`. Keeps the dtype (float32). Defaults: keepdim = false, interpolation = "linear". Autocast: float32 on CPU. [torch.Tensor.nanquantile](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nanquantile.html) */
   nanquantile(q: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
   nanquantile(q: number, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. [torch.Tensor.nansum](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nansum.html) */
   nansum(dim?: Int | Ints | null | { dim?: Int | Ints | null; keepdim?: boolean; dtype?: DType | null; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], dim = 0, start = 0, length = 1` → `[1, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.narrow](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.narrow.html) */
   narrow(dim: Int, start: Int, length: Int): Tensor;
   narrow(dim: Int, start: Tensor, length: Int): Tensor;
+  /** The operator `aten::narrow_copy`. For example `[2, 3], dim = 0, start = 0, length = 1` → `[1, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.narrow_copy](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.narrow_copy.html) */
   narrowCopy(dim: Int, start: Int, length: Int, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.ne](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ne.html) */
   ne(other: Scalar, options?: { out?: Tensor }): Tensor;
   ne(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `ne` in place: writes this tensor, and returns it. [torch.Tensor.ne_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ne_.html) */
   ne_(other: Scalar): this;
   ne_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.neg](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.neg.html) */
   neg<T extends Tensor>(this: T): Same<T>;
   neg(options?: { out?: Tensor }): Tensor;
+  /** `neg` in place: writes this tensor, and returns it. [torch.Tensor.neg_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.neg_.html) */
   neg_(): this;
+  /** The operator `aten::negative`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.negative](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.negative.html) */
   negative(options?: { out?: Tensor }): Tensor;
+  /** `negative` in place: writes this tensor, and returns it. [torch.Tensor.negative_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.negative_.html) */
   negative_(): this;
+  /** The operator `aten::new_empty`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.new_empty](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.new_empty.html) */
   newEmpty(size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   newEmpty(...size: number[]): Tensor;
+  /** The operator `aten::new_empty_strided`. For example `[2, 3], size = [2, 3], stride = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.new_empty_strided](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.new_empty_strided.html) */
   newEmptyStrided(size: Ints, stride: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  /** The operator `aten::new_full`. For example `[2, 3], size = [2, 3], fillValue = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.new_full](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.new_full.html) */
   newFull(size: Ints, fillValue: Scalar, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
+  /** The operator `aten::new_ones`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.new_ones](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.new_ones.html) */
   newOnes(size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   newOnes(...size: number[]): Tensor;
+  /** The operator `aten::new_zeros`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.new_zeros](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.new_zeros.html) */
   newZeros(size: Ints, options?: { dtype?: DType | null; layout?: Layout | null; device?: DeviceLike | null; pinMemory?: boolean | null; requiresGrad?: boolean }): Tensor;
   newZeros(...size: number[]): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.nextafter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nextafter.html) */
   nextafter(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `nextafter` in place: writes this tensor, and returns it. [torch.Tensor.nextafter_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nextafter_.html) */
   nextafter_(other: Tensor): this;
+  /** The result's shape depends on values: it waits for the device. For example `[2, 3]` → `[6, 2]`. Makes int64 (of float32, int64, bool). [torch.Tensor.nonzero](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nonzero.html) */
   nonzero(options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::nonzero_numpy`. For example `[2, 3]` → `[6], [6]`. Makes int64, int64 (of float32, int64, bool). */
   nonzeroNumpy(): Tensor[];
+  /** The operator `aten::nonzero_static`. Defaults: fillValue = -1. [torch.Tensor.nonzero_static](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.nonzero_static.html) */
   nonzeroStatic(options: { size?: Int; fillValue?: Int; out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: p = 2. Autocast: float32 on CUDA. [torch.Tensor.norm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.norm.html) */
   norm(p?: Scalar | { p?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   norm(p: Scalar | null, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   norm(p: Scalar | null, dim: Int | Ints, keepdim: boolean, options: { dtype?: DType; out?: Tensor }): Tensor;
   norm(p: Scalar | null, options: { dtype?: DType; out?: Tensor }): Tensor;
+  /** `normal` in place: writes this tensor, and returns it. Defaults: mean = 0, std = 1. [torch.Tensor.normal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.normal_.html) */
   normal_(mean?: number | { mean?: number; std?: number; generator?: Generator | null }, std?: number | { std?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** The operator `aten::not_equal`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.not_equal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.not_equal.html) */
   notEqual(other: Scalar, options?: { out?: Tensor }): Tensor;
   notEqual(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `notEqual` in place: writes this tensor, and returns it. [torch.Tensor.not_equal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.not_equal_.html) */
   notEqual_(other: Scalar): this;
   notEqual_(other: Tensor): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). */
   numpy_T(): Tensor;
+  /** The operator `aten::orgqr`. Autocast: float32 on CPU. [torch.Tensor.orgqr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.orgqr.html) */
   orgqr(input2: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::ormqr`. Defaults: left = true, transpose = false. Autocast: float32 on CPU. [torch.Tensor.ormqr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ormqr.html) */
   ormqr(input2: Tensor, input3: Tensor, left?: boolean | { left?: boolean; transpose?: boolean; out?: Tensor }, transpose?: boolean | { transpose?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::outer`. For example `[3], [3]` → `[3, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.outer](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.outer.html) */
   outer(vec2: Tensor, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[3], dims = [0]` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.permute](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.permute.html) */
   permute(dims: Ints): Tensor;
   permute(...dims: number[]): Tensor;
+  /** A view: it shares memory with its input. [torch.Tensor.pin_memory](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.pin_memory.html) */
   pinMemory(device?: DeviceLike | null | { device?: DeviceLike | null }): Tensor;
+  /** The operator `aten::pinverse`. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32). Defaults: rcond = 1e-15. Autocast: float32 on CPU. [torch.Tensor.pinverse](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.pinverse.html) */
   pinverse(rcond?: number | { rcond?: number }): Tensor;
+  /** Element by element; shapes broadcast. For example `n = 1, [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.polygamma](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.polygamma.html) */
   polygamma(n: Int, options?: { out?: Tensor }): Tensor;
+  /** `polygamma` in place: writes this tensor, and returns it. [torch.Tensor.polygamma_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.polygamma_.html) */
   polygamma_(n: Int): this;
+  /** Element by element; shapes broadcast. A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.positive](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.positive.html) */
   positive(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Autocast: float32 on CUDA. [torch.Tensor.pow](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.pow.html) */
   pow(exponent: Scalar, options?: { out?: Tensor }): Tensor;
   pow(exponent: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `pow` in place: writes this tensor, and returns it. [torch.Tensor.pow_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.pow_.html) */
   pow_(exponent: Scalar): this;
   pow_(exponent: Tensor): this;
+  /** The operator `aten::prelu`. For example `[2, 3], [3]` → `[2, 3]`. Keeps the dtype (float32). Autocast: lower precision on CPU and CUDA. [torch.nn.functional.prelu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.prelu.html) */
   prelu(weight: Tensor): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. Autocast: float32 on CPU and CUDA. [torch.Tensor.prod](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.prod.html) */
   prod(options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   prod(dim: Int, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** The operator `aten::put`. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: accumulate = false. [torch.Tensor.put](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.put.html) */
   put(index: Tensor, source: Tensor, accumulate?: boolean | { accumulate?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `put` in place: writes this tensor, and returns it. Defaults: accumulate = false. [torch.Tensor.put_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.put_.html) */
   put_(index: Tensor, source: Tensor, accumulate?: boolean | { accumulate?: boolean }): this;
+  /** The operator `aten::qr`. For example `[2, 3]` → `[2, 2], [2, 3]`. Keeps the dtype (float32). Returns `Q`, `R`. Defaults: some = true. Autocast: float32 on CPU. [torch.Tensor.qr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.qr.html) */
   qr(some?: boolean | { some?: boolean; Q?: Tensor; R?: Tensor }, options?: { Q?: Tensor; R?: Tensor }): [Tensor, Tensor] & { readonly Q: Tensor; readonly R: Tensor };
+  /** The operator `aten::quantile`. For example `[3], [3]` → `[3]`. Keeps the dtype (float32). Defaults: keepdim = false, interpolation = "linear". Autocast: float32 on CPU. [torch.Tensor.quantile](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.quantile.html) */
   quantile(q: Tensor, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
   quantile(q: number, dim?: Int | null | { dim?: Int | null; keepdim?: boolean; interpolation?: string; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; interpolation?: string; out?: Tensor }, options?: { interpolation?: string; out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.rad2deg](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rad2deg.html) */
   rad2deg(options?: { out?: Tensor }): Tensor;
+  /** `rad2deg` in place: writes this tensor, and returns it. [torch.Tensor.rad2deg_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rad2deg_.html) */
   rad2deg_(): this;
+  /** `random` in place: writes this tensor, and returns it. [torch.Tensor.random_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.random_.html) */
   random_(options?: { generator?: Generator | null }): this;
   random_(from: Int, to: Int | null, options?: { generator?: Generator | null }): this;
   random_(to: Int, options?: { generator?: Generator | null }): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.ravel](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.ravel.html) */
   ravel(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.reciprocal](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.reciprocal.html) */
   reciprocal(options?: { out?: Tensor }): Tensor;
+  /** `reciprocal` in place: writes this tensor, and returns it. [torch.Tensor.reciprocal_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.reciprocal_.html) */
   reciprocal_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.nn.functional.relu](https://docs.pytorch.org/docs/2.13/generated/torch.nn.functional.relu.html) */
   relu<T extends Tensor>(this: T): Same<T>;
   relu(options?: { out?: Tensor }): Tensor;
+  /** `relu` in place: writes this tensor, and returns it. */
   relu_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.remainder](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.remainder.html) */
   remainder(other: Scalar, options?: { out?: Tensor }): Tensor;
   remainder(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `remainder` in place: writes this tensor, and returns it. [torch.Tensor.remainder_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.remainder_.html) */
   remainder_(other: Scalar): this;
   remainder_(other: Tensor): this;
+  /** The operator `aten::renorm`. For example `[2, 3], p = 1, dim = 0, maxnorm = 1` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.Tensor.renorm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.renorm.html) */
   renorm(p: Scalar, dim: Int, maxnorm: Scalar, options?: { out?: Tensor }): Tensor;
+  /** `renorm` in place: writes this tensor, and returns it. [torch.Tensor.renorm_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.renorm_.html) */
   renorm_(p: Scalar, dim: Int, maxnorm: Scalar): this;
+  /** The operator `aten::repeat`. For example `[2, 3], repeats = [2, 3]` → `[4, 9]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.repeat](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.repeat.html) */
   repeat(repeats: Ints, options?: { out?: Tensor }): Tensor;
   repeat(...repeats: number[]): Tensor;
+  /** The result's shape depends on values: it waits for the device. For example `[2, 3], repeats = 1` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.repeat_interleave](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.repeat_interleave.html) */
   repeatInterleave(options?: { outputSize?: Int | null; out?: Tensor }): Tensor;
   repeatInterleave(repeats: Tensor, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
   repeatInterleave(repeats: Int, dim?: Int | null | { dim?: Int | null; outputSize?: Int | null }, options?: { outputSize?: Int | null }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], shape = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.reshape](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.reshape.html) */
   reshape<T extends Tensor, const N extends readonly number[]>(this: T, shape: N): Tensor<Sizes<N>, DTypeOf<T>>;
   reshape<T extends Tensor, const N extends readonly number[]>(this: T, ...shape: N): Tensor<Sizes<N>, DTypeOf<T>>;
   reshape(shape: Ints): Tensor;
   reshape(...shape: number[]): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.reshape_as](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.reshape_as.html) */
   reshapeAs(other: Tensor): Tensor;
+  /** `resize` in place: writes this tensor, and returns it. [torch.Tensor.resize_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.resize_.html) */
   resize_(size: Ints, options?: { memoryFormat?: MemoryFormat | null }): this;
   resize_(...size: number[]): this;
+  /** `resizeAs` in place: writes this tensor, and returns it. [torch.Tensor.resize_as_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.resize_as_.html) */
   resizeAs_(theTemplate: Tensor, options?: { memoryFormat?: MemoryFormat | null }): this;
+  /** `resizeAsSparse` in place: writes this tensor, and returns it. */
   resizeAsSparse_(theTemplate: Tensor): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.resolve_conj](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.resolve_conj.html) */
   resolveConj(): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.resolve_neg](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.resolve_neg.html) */
   resolveNeg(): Tensor;
+  /** The operator `aten::roll`. For example `[2, 3], shifts = [2]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.roll](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.roll.html) */
   roll(shifts: Int | Ints, dims?: Int | Ints | { dims?: Int | Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::rot90`. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). Defaults: k = 1. [torch.Tensor.rot90](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rot90.html) */
   rot90(k?: Int | { k?: Int; dims?: Ints; out?: Tensor }, dims?: Ints | { dims?: Ints; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.round](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.round.html) */
   round(options?: { out?: Tensor }): Tensor;
   round(options: { decimals?: Int; out?: Tensor }): Tensor;
+  /** `round` in place: writes this tensor, and returns it. [torch.Tensor.round_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.round_.html) */
   round_(): this;
   round_(options: { decimals?: Int }): this;
+  /** A view: it shares memory with its input. */
   rowIndices(): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.rsqrt](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rsqrt.html) */
   rsqrt<T extends Tensor>(this: T): Same<T>;
   rsqrt(options?: { out?: Tensor }): Tensor;
+  /** `rsqrt` in place: writes this tensor, and returns it. [torch.Tensor.rsqrt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.rsqrt_.html) */
   rsqrt_(): this;
+  /** The operator `aten::scatter`. For example `[2, 3], dim = 0, [2, 3], value = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter.html) */
   scatter(dim: Int, index: Tensor, src: Tensor, options: { reduce?: string; out?: Tensor }): Tensor;
   scatter(dim: Int, index: Tensor, src: Tensor, options?: { out?: Tensor }): Tensor;
   scatter(dim: Int, index: Tensor, value: Scalar, options?: { out?: Tensor }): Tensor;
   scatter(dim: Int, index: Tensor, value: Scalar, options: { reduce?: string; out?: Tensor }): Tensor;
+  /** `scatter` in place: writes this tensor, and returns it. [torch.Tensor.scatter_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter_.html) */
   scatter_(dim: Int, index: Tensor, src: Tensor, options: { reduce?: string }): this;
   scatter_(dim: Int, index: Tensor, src: Tensor): this;
   scatter_(dim: Int, index: Tensor, value: Scalar): this;
   scatter_(dim: Int, index: Tensor, value: Scalar, options: { reduce?: string }): this;
+  /** The operator `aten::scatter_add`. For example `[2, 3], dim = 0, [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Autocast: widest on CUDA. [torch.Tensor.scatter_add](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter_add.html) */
   scatterAdd(dim: Int, index: Tensor, src: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `scatterAdd` in place: writes this tensor, and returns it. [torch.Tensor.scatter_add_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter_add_.html) */
   scatterAdd_(dim: Int, index: Tensor, src: Tensor): this;
+  /** The operator `aten::scatter_reduce`. Defaults: includeSelf = true. [torch.Tensor.scatter_reduce](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter_reduce.html) */
   scatterReduce(dim: Int, index: Tensor, src: Tensor, reduce: string, options?: { includeSelf?: boolean; out?: Tensor }): Tensor;
+  /** `scatterReduce` in place: writes this tensor, and returns it. Defaults: includeSelf = true. [torch.Tensor.scatter_reduce_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.scatter_reduce_.html) */
   scatterReduce_(dim: Int, index: Tensor, src: Tensor, reduce: string, options?: { includeSelf?: boolean }): this;
+  /** A view: it shares memory with its input. For example `[2, 3], dim = 0, index = 0` → `[3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.select](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.select.html) */
   select(dim: Int, index: Int): Tensor;
+  /** The operator `aten::select_scatter`. For example `[2, 3], [3], dim = 0, index = 0` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.select_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.select_scatter.html) */
   selectScatter(src: Tensor, dim: Int, index: Int, options?: { out?: Tensor }): Tensor;
+  /** `set` in place: writes this tensor, and returns it. [torch.Tensor.set_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.set_.html) */
   set_(): this;
   set_(source: Tensor): this;
   set_(source: Tensor, storageOffset: Int, size: Ints, stride?: Ints | { stride?: Ints }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.sgn](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sgn.html) */
   sgn(options?: { out?: Tensor }): Tensor;
+  /** `sgn` in place: writes this tensor, and returns it. [torch.Tensor.sgn_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sgn_.html) */
   sgn_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.sigmoid](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sigmoid.html) */
   sigmoid<T extends Tensor>(this: T): Same<T>;
   sigmoid(options?: { out?: Tensor }): Tensor;
+  /** `sigmoid` in place: writes this tensor, and returns it. [torch.Tensor.sigmoid_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sigmoid_.html) */
   sigmoid_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.sign](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sign.html) */
   sign(options?: { out?: Tensor }): Tensor;
+  /** `sign` in place: writes this tensor, and returns it. [torch.Tensor.sign_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sign_.html) */
   sign_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes bool (of float32, int64, bool). [torch.Tensor.signbit](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.signbit.html) */
   signbit(options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.sin](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sin.html) */
   sin<T extends Tensor>(this: T): Same<T>;
   sin(options?: { out?: Tensor }): Tensor;
+  /** `sin` in place: writes this tensor, and returns it. [torch.Tensor.sin_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sin_.html) */
   sin_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.sinc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinc.html) */
   sinc(options?: { out?: Tensor }): Tensor;
+  /** `sinc` in place: writes this tensor, and returns it. [torch.Tensor.sinc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinc_.html) */
   sinc_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.sinh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinh.html) */
   sinh(options?: { out?: Tensor }): Tensor;
+  /** `sinh` in place: writes this tensor, and returns it. [torch.Tensor.sinh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sinh_.html) */
   sinh_(): this;
+  /** The operator `aten::slice`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. */
   slice(dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. */
   sliceInverse(src: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int }, end?: Int | null | { end?: Int | null; step?: Int }, step?: Int | { step?: Int }): Tensor;
+  /** The operator `aten::slice_scatter`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0, step = 1. [torch.Tensor.slice_scatter](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.slice_scatter.html) */
   sliceScatter(src: Tensor, dim?: Int | { dim?: Int; start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, start?: Int | null | { start?: Int | null; end?: Int | null; step?: Int; out?: Tensor }, end?: Int | null | { end?: Int | null; step?: Int; out?: Tensor }, step?: Int | { step?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::slogdet`. For example `[3, 3]` → `[], []`. Keeps the dtype (float32). Returns `sign`, `logabsdet`. [torch.Tensor.slogdet](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.slogdet.html) */
   slogdet(options?: { sign?: Tensor; logabsdet?: Tensor }): [Tensor, Tensor] & { readonly sign: Tensor; readonly logabsdet: Tensor };
+  /** The operator `aten::smm`. [torch.Tensor.smm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.smm.html) */
   smm(mat2: Tensor): Tensor;
+  /** The operator `aten::softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). Autocast: float32 on CUDA. [torch.Tensor.softmax](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.softmax.html) */
   softmax<T extends Tensor>(this: T, dim: Int): Same<T>;
   softmax(dim: Int, dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::sort`. For example `[2, 3]` → `[2, 3], [2, 3]`. dtypes: float32 → float32, int64; int64 → int64, int64; bool → bool, int64. Returns `values`, `indices`. Defaults: dim = -1, descending = false. [torch.Tensor.sort](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sort.html) */
   sort(dim?: Int | { dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }, descending?: boolean | { descending?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
   sort(options: { stable?: boolean | null; dim?: Int; descending?: boolean; values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** The operator `aten::sparse_dim`. */
   sparseDim(): number;
+  /** The operator `aten::sparse_mask`. */
   sparseMask(mask: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `sparseResize` in place: writes this tensor, and returns it. */
   sparseResize_(size: Ints, sparseDim: Int, denseDim: Int): this;
+  /** `sparseResizeAndClear` in place: writes this tensor, and returns it. */
   sparseResizeAndClear_(size: Ints, sparseDim: Int, denseDim: Int): this;
+  /** The operator `aten::split`. For example `[2, 3], splitSize = 1` → `[1, 3], [1, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.Tensor.split](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.split.html) */
   split(splitSize: Int, dim?: Int | { dim?: Int }): Tensor[];
   split(splitSize: Ints, dim?: Int | { dim?: Int }): Tensor[];
   split(...splitSize: number[]): Tensor[];
+  /** A view: it shares memory with its input. Defaults: dim = 0. */
   splitWithSizes(splitSizes: Ints, dim?: Int | { dim?: Int }): Tensor[];
   splitWithSizes(...splitSizes: number[]): Tensor[];
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.sqrt](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sqrt.html) */
   sqrt<T extends Tensor>(this: T): Same<T>;
   sqrt(options?: { out?: Tensor }): Tensor;
+  /** `sqrt` in place: writes this tensor, and returns it. [torch.Tensor.sqrt_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sqrt_.html) */
   sqrt_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. dtypes: float32 → float32; int64 → int64; bool → int64. [torch.Tensor.square](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.square.html) */
   square<T extends Tensor>(this: T): Same<T>;
   square(options?: { out?: Tensor }): Tensor;
+  /** `square` in place: writes this tensor, and returns it. [torch.Tensor.square_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.square_.html) */
   square_(): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.squeeze](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.squeeze.html) */
   squeeze(): Tensor;
   squeeze(dim: Int): Tensor;
   squeeze(dim: Ints): Tensor;
   squeeze(...dim: number[]): Tensor;
+  /** `squeeze` in place: writes this tensor, and returns it. [torch.Tensor.squeeze_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.squeeze_.html) */
   squeeze_(): this;
   squeeze_(dim: Int): this;
   squeeze_(dim: Ints): this;
   squeeze_(...dim: number[]): this;
+  /** The operator `aten::sspaddmm`. Defaults: beta = 1, alpha = 1. [torch.Tensor.sspaddmm](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sspaddmm.html) */
   sspaddmm(mat1: Tensor, mat2: Tensor, options?: { beta?: Scalar; alpha?: Scalar; out?: Tensor }): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.Tensor.std](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.std.html) */
   std(unbiased?: boolean | { unbiased?: boolean }): Tensor;
   std(dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   std(dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::stft`. Defaults: normalized = false. Autocast: float32 on CPU. [torch.Tensor.stft](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.stft.html) */
   stft(nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
   stft(nFft: Int, hopLength?: Int | null | { hopLength?: Int | null; winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, winLength?: Int | null | { winLength?: Int | null; window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, window?: Tensor | null | { window?: Tensor | null; center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, center?: boolean | { center?: boolean; padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, padMode?: string | { padMode?: string; normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, normalized?: boolean | { normalized?: boolean; onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, onesided?: boolean | null | { onesided?: boolean | null; returnComplex?: boolean | null; alignToWindow?: boolean | null }, returnComplex?: boolean | null | { returnComplex?: boolean | null; alignToWindow?: boolean | null }, alignToWindow?: boolean | null | { alignToWindow?: boolean | null }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: alpha = 1. [torch.Tensor.sub](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sub.html) */
   sub<T extends Tensor>(this: T, other: Scalar): Same<T>;
   sub(other: Scalar, alpha?: Scalar | { alpha?: Scalar; out?: Tensor }, options?: { out?: Tensor }): Tensor;
   sub(other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `sub` in place: writes this tensor, and returns it. Defaults: alpha = 1. [torch.Tensor.sub_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sub_.html) */
   sub_(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): this;
   sub_(other: Tensor, options?: { alpha?: Scalar }): this;
+  /** The operator `aten::subtract`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). Defaults: alpha = 1. [torch.Tensor.subtract](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.subtract.html) */
   subtract(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): Tensor;
   subtract(other: Tensor, options?: { alpha?: Scalar; out?: Tensor }): Tensor;
+  /** `subtract` in place: writes this tensor, and returns it. Defaults: alpha = 1. [torch.Tensor.subtract_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.subtract_.html) */
   subtract_(other: Scalar, alpha?: Scalar | { alpha?: Scalar }): this;
   subtract_(other: Tensor, options?: { alpha?: Scalar }): this;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. dtypes: float32 → float32; int64 → int64; bool → int64. Defaults: keepdim = false. Autocast: float32 on CUDA. [torch.Tensor.sum](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sum.html) */
   sum(options?: { dtype?: DType | null; out?: Tensor }): Tensor;
   sum(dim: Int | Ints | null, keepdim?: boolean | { keepdim?: boolean; dtype?: DType | null; out?: Tensor }, options?: { dtype?: DType | null; out?: Tensor }): Tensor;
+  /** The operator `aten::sum_to_size`. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.sum_to_size](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.sum_to_size.html) */
   sumToSize(size: Ints): Tensor;
   sumToSize(...size: number[]): Tensor;
+  /** The operator `aten::svd`. For example `[2, 3]` → `[2, 2], [2], [3, 2]`. Keeps the dtype (float32). Returns `U`, `S`, `V`. Defaults: some = true, computeUv = true. Autocast: float32 on CPU. [torch.Tensor.svd](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.svd.html) */
   svd(some?: boolean | { some?: boolean; computeUv?: boolean; U?: Tensor; S?: Tensor; V?: Tensor }, computeUv?: boolean | { computeUv?: boolean; U?: Tensor; S?: Tensor; V?: Tensor }, options?: { U?: Tensor; S?: Tensor; V?: Tensor }): [Tensor, Tensor, Tensor] & { readonly U: Tensor; readonly S: Tensor; readonly V: Tensor };
+  /** A view: it shares memory with its input. For example `[2, 3], axis0 = 0, axis1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.swapaxes](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.swapaxes.html) */
   swapaxes(axis0: Int, axis1: Int): Tensor;
+  /** `swapaxes` in place: writes this tensor, and returns it. [torch.Tensor.swapaxes_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.swapaxes_.html) */
   swapaxes_(axis0: Int, axis1: Int): this;
+  /** A view: it shares memory with its input. For example `[2, 3], dim0 = 0, dim1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.swapdims](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.swapdims.html) */
   swapdims(dim0: Int, dim1: Int): Tensor;
+  /** `swapdims` in place: writes this tensor, and returns it. [torch.Tensor.swapdims_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.swapdims_.html) */
   swapdims_(dim0: Int, dim1: Int): this;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.t](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.t.html) */
   t<T extends Tensor>(this: T): Transposed<T>;
   t(): Tensor;
+  /** `t` in place: writes this tensor, and returns it. [torch.Tensor.t_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.t_.html) */
   t_(): this;
+  /** The operator `aten::take`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.take](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.take.html) */
   take(index: Tensor, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::take_along_dim`. For example `[2, 3], [2, 3]` → `[6]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.take_along_dim](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.take_along_dim.html) */
   takeAlongDim(indices: Tensor, dim?: Int | null | { dim?: Int | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). Autocast: float32 on CUDA. [torch.Tensor.tan](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tan.html) */
   tan(options?: { out?: Tensor }): Tensor;
+  /** `tan` in place: writes this tensor, and returns it. [torch.Tensor.tan_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tan_.html) */
   tan_(): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.tanh](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tanh.html) */
   tanh<T extends Tensor>(this: T): Same<T>;
   tanh(options?: { out?: Tensor }): Tensor;
+  /** `tanh` in place: writes this tensor, and returns it. [torch.Tensor.tanh_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tanh_.html) */
   tanh_(): this;
+  /** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.Tensor.tensor_split](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tensor_split.html) */
   tensorSplit(indices: Ints, dim?: Int | { dim?: Int }): Tensor[];
   tensorSplit(...indices: number[]): Tensor[];
   tensorSplit(sections: Int, dim?: Int | { dim?: Int }): Tensor[];
   tensorSplit(tensorIndicesOrSections: Tensor, dim?: Int | { dim?: Int }): Tensor[];
+  /** The operator `aten::tile`. For example `[2, 3], dims = [0]` → `[2, 0]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.tile](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tile.html) */
   tile(dims: Ints): Tensor;
   tile(...dims: number[]): Tensor;
+  /** The operator `aten::to_dense`. */
   toDense(dtype?: DType | null | { dtype?: DType | null; maskedGrad?: boolean | null }, options?: { maskedGrad?: boolean | null }): Tensor;
+  /** The operator `aten::to_mkldnn`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.Tensor.to_mkldnn](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_mkldnn.html) */
   toMkldnn(dtype?: DType | null | { dtype?: DType | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::to_padded_tensor`. [torch.Tensor.to_padded_tensor](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_padded_tensor.html) */
   toPaddedTensor(padding: number, outputSize?: Ints | null | { outputSize?: Ints | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::to_sparse`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.to_sparse](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_sparse.html) */
   toSparse(options?: { layout?: Layout | null; blocksize?: Int | Ints | null; denseDim?: Int | null }): Tensor;
   toSparse(sparseDim: Int): Tensor;
+  /** The operator `aten::to_sparse_bsc`. For example `[2, 3], blocksize = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.to_sparse_bsc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_sparse_bsc.html) */
   toSparseBsc(blocksize: Int | Ints, denseDim?: Int | null | { denseDim?: Int | null }): Tensor;
+  /** The operator `aten::to_sparse_bsr`. For example `[2, 3], blocksize = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.to_sparse_bsr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_sparse_bsr.html) */
   toSparseBsr(blocksize: Int | Ints, denseDim?: Int | null | { denseDim?: Int | null }): Tensor;
+  /** The operator `aten::to_sparse_csc`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.to_sparse_csc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_sparse_csc.html) */
   toSparseCsc(denseDim?: Int | null | { denseDim?: Int | null }): Tensor;
+  /** The operator `aten::to_sparse_csr`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.to_sparse_csr](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.to_sparse_csr.html) */
   toSparseCsr(denseDim?: Int | null | { denseDim?: Int | null }): Tensor;
+  /** The operator `aten::topk`. For example `[2, 3], k = 1` → `[2, 1], [2, 1]`. dtypes: float32 → float32, int64; int64 → int64, int64. Returns `values`, `indices`. Defaults: dim = -1, largest = true, sorted = true. [torch.Tensor.topk](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.topk.html) */
   topk(k: Int, dim?: Int | { dim?: Int; largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, largest?: boolean | { largest?: boolean; sorted?: boolean; values?: Tensor; indices?: Tensor }, sorted?: boolean | { sorted?: boolean; values?: Tensor; indices?: Tensor }, options?: { values?: Tensor; indices?: Tensor }): [Tensor, Tensor] & { readonly values: Tensor; readonly indices: Tensor };
+  /** The operator `aten::trace`. For example `[2, 3]` → `[]`. Keeps the dtype (float32, int64). Autocast: float32 on CPU. [torch.Tensor.trace](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.trace.html) */
   trace(options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], dim0 = 0, dim1 = 1` → `[3, 2]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.transpose](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.transpose.html) */
   transpose(dim0: Int, dim1: Int): Tensor;
+  /** `transpose` in place: writes this tensor, and returns it. [torch.Tensor.transpose_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.transpose_.html) */
   transpose_(dim0: Int, dim1: Int): this;
+  /** The operator `aten::triangular_solve`. For example `[3, 3], [3, 3]` → `[3, 3], [3, 3]`. Keeps the dtype (float32). Returns `solution`, `clonedCoefficient`. Defaults: upper = true, transpose = false, unitriangular = false. Autocast: float32 on CPU. [torch.Tensor.triangular_solve](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.triangular_solve.html) */
   triangularSolve(A: Tensor, upper?: boolean | { upper?: boolean; transpose?: boolean; unitriangular?: boolean; X?: Tensor; M?: Tensor }, transpose?: boolean | { transpose?: boolean; unitriangular?: boolean; X?: Tensor; M?: Tensor }, unitriangular?: boolean | { unitriangular?: boolean; X?: Tensor; M?: Tensor }, options?: { X?: Tensor; M?: Tensor }): [Tensor, Tensor] & { readonly solution: Tensor; readonly clonedCoefficient: Tensor };
+  /** The operator `aten::tril`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.Tensor.tril](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tril.html) */
   tril(diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `tril` in place: writes this tensor, and returns it. Defaults: diagonal = 0. [torch.Tensor.tril_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.tril_.html) */
   tril_(diagonal?: Int | { diagonal?: Int }): this;
+  /** The operator `aten::triu`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). Defaults: diagonal = 0. [torch.Tensor.triu](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.triu.html) */
   triu(diagonal?: Int | { diagonal?: Int; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** `triu` in place: writes this tensor, and returns it. Defaults: diagonal = 0. [torch.Tensor.triu_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.triu_.html) */
   triu_(diagonal?: Int | { diagonal?: Int }): this;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.true_divide](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.true_divide.html) */
   trueDivide(other: Scalar): Tensor;
   trueDivide(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `trueDivide` in place: writes this tensor, and returns it. [torch.Tensor.true_divide_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.true_divide_.html) */
   trueDivide_(other: Scalar): this;
   trueDivide_(other: Tensor): this;
+  /** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64). [torch.Tensor.trunc](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.trunc.html) */
   trunc(options?: { out?: Tensor }): Tensor;
+  /** `trunc` in place: writes this tensor, and returns it. [torch.Tensor.trunc_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.trunc_.html) */
   trunc_(): this;
+  /** The operator `aten::type_as`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.type_as](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.type_as.html) */
   typeAs(other: Tensor): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3]` → `[3], [3]`. Keeps the dtype (float32, int64, bool). Defaults: dim = 0. [torch.Tensor.unbind](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.unbind.html) */
   unbind(dim?: Int | { dim?: Int }): Tensor[];
+  /** A view: it shares memory with its input. [torch.Tensor.unflatten](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.unflatten.html) */
   unflatten(dim: Int, sizes: Ints): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], dimension = 1, size = 1, step = 1` → `[2, 3, 1]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.unfold](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.unfold.html) */
   unfold(dimension: Int, size: Int, step: Int): Tensor;
+  /** `uniform` in place: writes this tensor, and returns it. Defaults: from = 0, to = 1. [torch.Tensor.uniform_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.uniform_.html) */
   uniform_(from?: number | { from?: number; to?: number; generator?: Generator | null }, to?: number | { to?: number; generator?: Generator | null }, options?: { generator?: Generator | null }): this;
+  /** A view: it shares memory with its input. For example `[2, 3], dim = 0` → `[1, 2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.unsqueeze](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.unsqueeze.html) */
   unsqueeze(dim: Int): Tensor;
+  /** `unsqueeze` in place: writes this tensor, and returns it. [torch.Tensor.unsqueeze_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.unsqueeze_.html) */
   unsqueeze_(dim: Int): this;
+  /** A view: it shares memory with its input. [torch.Tensor.values](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.values.html) */
   values(): Tensor;
+  /** Reduces dimensions, or all of them. For example `[2, 3]` → `[]`. Keeps the dtype (float32). Defaults: unbiased = true. [torch.Tensor.var](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.var.html) */
   var(unbiased?: boolean | { unbiased?: boolean }): Tensor;
   var(dim?: Int | Ints | null | { dim?: Int | Ints | null; correction?: Scalar | null; keepdim?: boolean; out?: Tensor }, options?: { correction?: Scalar | null; keepdim?: boolean; out?: Tensor }): Tensor;
   var(dim: Int | Ints | null, unbiased?: boolean | { unbiased?: boolean; keepdim?: boolean; out?: Tensor }, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
+  /** The operator `aten::vdot`. For example `[3], [3]` → `[]`. Keeps the dtype (float32, int64). Autocast: widest on CUDA. [torch.Tensor.vdot](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.vdot.html) */
   vdot(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], size = [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.view](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.view.html) */
   view<T extends Tensor, const N extends readonly number[]>(this: T, size: N): Tensor<Sizes<N>, DTypeOf<T>>;
   view<T extends Tensor, const N extends readonly number[]>(this: T, ...size: N): Tensor<Sizes<N>, DTypeOf<T>>;
   view(size: Ints): Tensor;
   view(...size: number[]): Tensor;
   view(dtype: DType): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.view_as](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.view_as.html) */
   viewAs(other: Tensor): Tensor;
+  /** A view: it shares memory with its input. For example `[2, 3], sections = 1` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.vsplit](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.vsplit.html) */
   vsplit(indices: Ints): Tensor[];
   vsplit(...indices: number[]): Tensor[];
   vsplit(sections: Int): Tensor[];
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32, int64, bool). [torch.Tensor.where](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.where.html) */
   where(): Tensor[];
   where(condition: Tensor, other: Scalar): Tensor;
   where(condition: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.Tensor.xlogy](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.xlogy.html) */
   xlogy(other: Scalar, options?: { out?: Tensor }): Tensor;
   xlogy(other: Tensor, options?: { out?: Tensor }): Tensor;
+  /** `xlogy` in place: writes this tensor, and returns it. [torch.Tensor.xlogy_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.xlogy_.html) */
   xlogy_(other: Scalar): this;
   xlogy_(other: Tensor): this;
+  /** `zero` in place: writes this tensor, and returns it. [torch.Tensor.zero_](https://docs.pytorch.org/docs/2.13/generated/torch.Tensor.zero_.html) */
   zero_(): this;
 }
 

@@ -6,199 +6,255 @@ import type { Scalar } from "../ops/complex.js";
 import type { Int, Ints } from "../ops/types.js";
 import { bind } from "../ops/bind.js";
 
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.airy_ai](https://docs.pytorch.org/docs/2.13/generated/torch.special.airy_ai.html) */
 export const airyAi: {
   (x: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_airy_ai");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.bessel_j0](https://docs.pytorch.org/docs/2.13/generated/torch.special.bessel_j0.html) */
 export const besselJ0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_bessel_j0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.bessel_j1](https://docs.pytorch.org/docs/2.13/generated/torch.special.bessel_j1.html) */
 export const besselJ1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_bessel_j1");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.bessel_y0](https://docs.pytorch.org/docs/2.13/generated/torch.special.bessel_y0.html) */
 export const besselY0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_bessel_y0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.bessel_y1](https://docs.pytorch.org/docs/2.13/generated/torch.special.bessel_y1.html) */
 export const besselY1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_bessel_y1");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.chebyshev_polynomial_t](https://docs.pytorch.org/docs/2.13/generated/torch.special.chebyshev_polynomial_t.html) */
 export const chebyshevPolynomialT: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_chebyshev_polynomial_t");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.chebyshev_polynomial_u](https://docs.pytorch.org/docs/2.13/generated/torch.special.chebyshev_polynomial_u.html) */
 export const chebyshevPolynomialU: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_chebyshev_polynomial_u");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.chebyshev_polynomial_v](https://docs.pytorch.org/docs/2.13/generated/torch.special.chebyshev_polynomial_v.html) */
 export const chebyshevPolynomialV: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_chebyshev_polynomial_v");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.chebyshev_polynomial_w](https://docs.pytorch.org/docs/2.13/generated/torch.special.chebyshev_polynomial_w.html) */
 export const chebyshevPolynomialW: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_chebyshev_polynomial_w");
+/** The operator `aten::special_digamma`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.digamma](https://docs.pytorch.org/docs/2.13/generated/torch.special.digamma.html) */
 export const digamma: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_digamma");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.entr](https://docs.pytorch.org/docs/2.13/generated/torch.special.entr.html) */
 export const entr: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_entr");
+/** The operator `aten::special_erf`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.erf](https://docs.pytorch.org/docs/2.13/generated/torch.special.erf.html) */
 export const erf: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_erf");
+/** The operator `aten::special_erfc`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.erfc](https://docs.pytorch.org/docs/2.13/generated/torch.special.erfc.html) */
 export const erfc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_erfc");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.erfcx](https://docs.pytorch.org/docs/2.13/generated/torch.special.erfcx.html) */
 export const erfcx: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_erfcx");
+/** The operator `aten::special_erfinv`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.erfinv](https://docs.pytorch.org/docs/2.13/generated/torch.special.erfinv.html) */
 export const erfinv: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_erfinv");
+/** The operator `aten::special_exp2`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.exp2](https://docs.pytorch.org/docs/2.13/generated/torch.special.exp2.html) */
 export const exp2: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_exp2");
+/** The operator `aten::special_expit`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.expit](https://docs.pytorch.org/docs/2.13/generated/torch.special.expit.html) */
 export const expit: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_expit");
+/** The operator `aten::special_expm1`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.expm1](https://docs.pytorch.org/docs/2.13/generated/torch.special.expm1.html) */
 export const expm1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_expm1");
+/** The operator `aten::special_gammainc`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.special.gammainc](https://docs.pytorch.org/docs/2.13/generated/torch.special.gammainc.html) */
 export const gammainc: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_gammainc");
+/** The operator `aten::special_gammaincc`. For example `[2, 3], [2, 3]` → `[2, 3]`. Keeps the dtype (float32). [torch.special.gammaincc](https://docs.pytorch.org/docs/2.13/generated/torch.special.gammaincc.html) */
 export const gammaincc: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_gammaincc");
+/** The operator `aten::special_gammaln`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.gammaln](https://docs.pytorch.org/docs/2.13/generated/torch.special.gammaln.html) */
 export const gammaln: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_gammaln");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.hermite_polynomial_h](https://docs.pytorch.org/docs/2.13/generated/torch.special.hermite_polynomial_h.html) */
 export const hermitePolynomialH: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_hermite_polynomial_h");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.hermite_polynomial_he](https://docs.pytorch.org/docs/2.13/generated/torch.special.hermite_polynomial_he.html) */
 export const hermitePolynomialHe: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_hermite_polynomial_he");
+/** The operator `aten::special_i0`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.i0](https://docs.pytorch.org/docs/2.13/generated/torch.special.i0.html) */
 export const i0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_i0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.i0e](https://docs.pytorch.org/docs/2.13/generated/torch.special.i0e.html) */
 export const i0e: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_i0e");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.i1](https://docs.pytorch.org/docs/2.13/generated/torch.special.i1.html) */
 export const i1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_i1");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.i1e](https://docs.pytorch.org/docs/2.13/generated/torch.special.i1e.html) */
 export const i1e: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_i1e");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.laguerre_polynomial_l](https://docs.pytorch.org/docs/2.13/generated/torch.special.laguerre_polynomial_l.html) */
 export const laguerrePolynomialL: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_laguerre_polynomial_l");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.legendre_polynomial_p](https://docs.pytorch.org/docs/2.13/generated/torch.special.legendre_polynomial_p.html) */
 export const legendrePolynomialP: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_legendre_polynomial_p");
+/** The operator `aten::special_log1p`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.log1p](https://docs.pytorch.org/docs/2.13/generated/torch.special.log1p.html) */
 export const log1p: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_log1p");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.log_ndtr](https://docs.pytorch.org/docs/2.13/generated/torch.special.log_ndtr.html) */
 export const logNdtr: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_log_ndtr");
+/** The operator `aten::special_log_softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). [torch.special.log_softmax](https://docs.pytorch.org/docs/2.13/generated/torch.special.log_softmax.html) */
 export const logSoftmax: {
   (self: Tensor, dim: Int, options?: { dtype?: DType | null }): Tensor;
 } = bind("special_log_softmax");
+/** The operator `aten::special_logit`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.logit](https://docs.pytorch.org/docs/2.13/generated/torch.special.logit.html) */
 export const logit: {
   (self: Tensor, eps?: number | null | { eps?: number | null; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("special_logit");
+/** The operator `aten::special_logsumexp`. For example `[2, 3], dim = [0]` → `[3]`. Makes float32 (of float32, int64, bool). Defaults: keepdim = false. [torch.special.logsumexp](https://docs.pytorch.org/docs/2.13/generated/torch.special.logsumexp.html) */
 export const logsumexp: {
   (self: Tensor, dim: Int | Ints, keepdim?: boolean | { keepdim?: boolean; out?: Tensor }, options?: { out?: Tensor }): Tensor;
 } = bind("special_logsumexp");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.modified_bessel_i0](https://docs.pytorch.org/docs/2.13/generated/torch.special.modified_bessel_i0.html) */
 export const modifiedBesselI0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_modified_bessel_i0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.modified_bessel_i1](https://docs.pytorch.org/docs/2.13/generated/torch.special.modified_bessel_i1.html) */
 export const modifiedBesselI1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_modified_bessel_i1");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.modified_bessel_k0](https://docs.pytorch.org/docs/2.13/generated/torch.special.modified_bessel_k0.html) */
 export const modifiedBesselK0: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_modified_bessel_k0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.modified_bessel_k1](https://docs.pytorch.org/docs/2.13/generated/torch.special.modified_bessel_k1.html) */
 export const modifiedBesselK1: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_modified_bessel_k1");
+/** The operator `aten::special_multigammaln`. For example `[2, 3], p = 1` → `[2, 3]`. Makes float32 (of float32, int64). [torch.special.multigammaln](https://docs.pytorch.org/docs/2.13/generated/torch.special.multigammaln.html) */
 export const multigammaln: {
   (self: Tensor, p: Int, options?: { out?: Tensor }): Tensor;
 } = bind("special_multigammaln");
+/** The operator `aten::special_ndtr`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.ndtr](https://docs.pytorch.org/docs/2.13/generated/torch.special.ndtr.html) */
 export const ndtr: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_ndtr");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.ndtri](https://docs.pytorch.org/docs/2.13/generated/torch.special.ndtri.html) */
 export const ndtri: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_ndtri");
+/** The operator `aten::special_polygamma`. For example `n = 1, [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.polygamma](https://docs.pytorch.org/docs/2.13/generated/torch.special.polygamma.html) */
 export const polygamma: {
   (n: Int, self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_polygamma");
+/** The operator `aten::special_psi`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.psi](https://docs.pytorch.org/docs/2.13/generated/torch.special.psi.html) */
 export const psi: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_psi");
+/** The operator `aten::special_round`. For example `[2, 3]` → `[2, 3]`. Keeps the dtype (float32). Defaults: decimals = 0. [torch.special.round](https://docs.pytorch.org/docs/2.13/generated/torch.special.round.html) */
 export const round: {
   (self: Tensor, options?: { decimals?: Int; out?: Tensor }): Tensor;
 } = bind("special_round");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.scaled_modified_bessel_k0](https://docs.pytorch.org/docs/2.13/generated/torch.special.scaled_modified_bessel_k0.html) */
 export const scaledModifiedBesselK0: {
   (x: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_scaled_modified_bessel_k0");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.scaled_modified_bessel_k1](https://docs.pytorch.org/docs/2.13/generated/torch.special.scaled_modified_bessel_k1.html) */
 export const scaledModifiedBesselK1: {
   (x: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_scaled_modified_bessel_k1");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.shifted_chebyshev_polynomial_t](https://docs.pytorch.org/docs/2.13/generated/torch.special.shifted_chebyshev_polynomial_t.html) */
 export const shiftedChebyshevPolynomialT: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_shifted_chebyshev_polynomial_t");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.shifted_chebyshev_polynomial_u](https://docs.pytorch.org/docs/2.13/generated/torch.special.shifted_chebyshev_polynomial_u.html) */
 export const shiftedChebyshevPolynomialU: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_shifted_chebyshev_polynomial_u");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.shifted_chebyshev_polynomial_v](https://docs.pytorch.org/docs/2.13/generated/torch.special.shifted_chebyshev_polynomial_v.html) */
 export const shiftedChebyshevPolynomialV: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_shifted_chebyshev_polynomial_v");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.shifted_chebyshev_polynomial_w](https://docs.pytorch.org/docs/2.13/generated/torch.special.shifted_chebyshev_polynomial_w.html) */
 export const shiftedChebyshevPolynomialW: {
   (x: Tensor, n: Tensor, options?: { out?: Tensor }): Tensor;
   (x: Tensor, n: Scalar, options?: { out?: Tensor }): Tensor;
   (x: Scalar, n: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_shifted_chebyshev_polynomial_w");
+/** The operator `aten::special_sinc`. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.sinc](https://docs.pytorch.org/docs/2.13/generated/torch.special.sinc.html) */
 export const sinc: {
   (self: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_sinc");
+/** The operator `aten::special_softmax`. For example `[2, 3], dim = 0` → `[2, 3]`. Keeps the dtype (float32). [torch.special.softmax](https://docs.pytorch.org/docs/2.13/generated/torch.special.softmax.html) */
 export const softmax: {
   (self: Tensor, dim: Int, dtype?: DType | null | { dtype?: DType | null }): Tensor;
 } = bind("special_softmax");
+/** Element by element; shapes broadcast. For example `[2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.spherical_bessel_j0](https://docs.pytorch.org/docs/2.13/generated/torch.special.spherical_bessel_j0.html) */
 export const sphericalBesselJ0: {
   (x: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_spherical_bessel_j0");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.xlog1py](https://docs.pytorch.org/docs/2.13/generated/torch.special.xlog1py.html) */
 export const xlog1py: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_xlog1py");
+/** The operator `aten::special_xlogy`. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.xlogy](https://docs.pytorch.org/docs/2.13/generated/torch.special.xlogy.html) */
 export const xlogy: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
   (self: Scalar, other: Tensor, options?: { out?: Tensor }): Tensor;
 } = bind("special_xlogy");
+/** Element by element; shapes broadcast. For example `[2, 3], [2, 3]` → `[2, 3]`. Makes float32 (of float32, int64, bool). [torch.special.zeta](https://docs.pytorch.org/docs/2.13/generated/torch.special.zeta.html) */
 export const zeta: {
   (self: Tensor, other: Tensor, options?: { out?: Tensor }): Tensor;
   (self: Tensor, other: Scalar, options?: { out?: Tensor }): Tensor;
