@@ -26,6 +26,11 @@ export const setup = family(
         "Headers of libtorch and the compiler do not fit, or a compiler flag of the environment (`CXXFLAGS`) is not understood.",
       fix: "Run the command that the message ends with: it shows all that the compiler says.",
     },
+    NBIT_BUNDLED: {
+      means: "A bundler has put nbit into its output, where the native addon is not found.",
+      cause: "esbuild, Vite, Rollup, webpack or a framework with its defaults for a server.",
+      fix: "Keep the packages outside: the message has the setting of each bundler, such as `--packages=external` for esbuild.",
+    },
     NBIT_CACHE_UNWRITABLE: {
       means: "The folder that keeps libtorch and the built addon cannot be written to.",
       cause: "A home folder that is read-only, or a cache that belongs to another user (after `sudo`).",
@@ -59,6 +64,11 @@ export const setup = family(
         "A wheel is damaged, or not what the index or `SHA256SUMS` says. A fetched one has been removed; one of a folder of yours (`--wheels`) is left where it is.",
       cause: "A proxy or a cache that cut the download off; a copy that was not finished.",
       fix: "Run `npx nbit setup` again: it fetches the wheel anew. Copy one of a folder again.",
+    },
+    NBIT_ELECTRON: {
+      means: "Electron lets no native code share memory with JavaScript, which nbit does.",
+      cause: "An import of nbit in Electron's main or renderer process.",
+      fix: "Train in a process of Node.js: `child_process.fork(file, { execPath })` from the main process, and messages.",
     },
     NBIT_GPU_UNSUPPORTED: {
       means: "The build of PyTorch that was asked for has no kernels for this GPU. Nothing was fetched.",
