@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { findPlugins } from "@nbit/xla";
@@ -10,6 +11,15 @@ const { programs, errors } = compile(blocks);
 test("the guides have code, and all of it compiles", () => {
   for (const path of guides) assert.ok(blocksOf(join(root, path)).length > 0, `${path} has no block`);
   assert.deepEqual(errors, []);
+});
+
+test("every page of docs with a program is among them", () => {
+  const pages = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
+  const left = pages.map((name) => `docs/${name}`).filter((path) => !guides.includes(path));
+  assert.deepEqual(
+    left.filter((path) => blocksOf(join(root, path)).length > 0),
+    [],
+  );
 });
 
 const plugins = new Set(findPlugins().flatMap(({ platform, path }) => (path === null ? [] : [platform])));
