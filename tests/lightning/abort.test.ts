@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import { Callback, InterruptError, ModelCheckpoint, Trainer, Tuner } from "@nbit/lightning";
+import { MeanMetric } from "@nbit/metrics";
 import { seedEverything } from "@nbit/torch";
 import { temporaryFolder } from "../helpers/temporary-folder.js";
 import { MetricRows, QUIET } from "../helpers/training.js";
-import { Line, loader } from "./line-model.js";
+import { Line, loader, type Pair } from "./line-model.js";
 import { fails, loosely } from "./small-module.js";
 
 const folder = temporaryFolder("abort");
@@ -171,4 +172,33 @@ test("a signal is an AbortSignal", async () => {
     "ERR_RUN_OPTION",
     "fit: expected signal to be an AbortSignal, or null. Received: an object with keys aborted.",
   );
+});
+
+test("a metric forgets what it saw of a validation that was interrupted, which comes again as a whole", async () => {
+  class Counts extends Line {
+    readonly mean = new MeanMetric();
+    readonly found: unknown[] = [];
+    stop: AbortController | null = null;
+    override validationStep(_batch: Pair, batchIdx = 0): void {
+      this.mean.update(10 * batchIdx + this.currentEpoch);
+      this.log("mean", this.mean);
+      if (this.currentEpoch === 1 && batchIdx === 1) this.stop?.abort(WHY);
+    }
+    override onTrainEpochEnd(): void {
+      this.found.push(this.trainer.callbackMetrics.mean);
+    }
+  }
+  const model = new Counts();
+  const data = loader();
+  const fit = async (ckptPath: string | null): Promise<void> => {
+    const saver = new ModelCheckpoint({ dirpath: join(folder, "metric"), everyNEpochs: 100 });
+    const options = { ...QUIET, enableCheckpointing: true, callbacks: [saver], maxEpochs: 3, numSanityValSteps: 0 };
+    const signal = model.stop?.signal ?? null;
+    await new Trainer(options).fit(model, { trainDataloaders: data, valDataloaders: data, signal, ckptPath });
+  };
+  model.stop = new AbortController();
+  const error = await ended(fit(null));
+  model.stop = null;
+  await fit(error.checkpointPath);
+  assert.deepEqual(model.found, [10, 11, 12]);
 });

@@ -5,7 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Callback, EarlyStopping, Trainer, type TrainerOptions } from "@nbit/lightning";
-import { crossEntropyLoss, eye, linalg, type nn, noGrad, optim, randint, randn, type Tensor } from "@nbit/torch";
+import {
+  crossEntropyLoss,
+  eye,
+  isTensor,
+  linalg,
+  type nn,
+  noGrad,
+  optim,
+  randint,
+  randn,
+  type Tensor,
+} from "@nbit/torch";
 import { digestOf } from "../helpers/digest.js";
 import { SILENT, warningsOf } from "../helpers/training.js";
 import { CERTAIN_KINDS, Classifier, KINDS, type Batch, type Kind } from "../replay/models.js";
@@ -272,23 +283,37 @@ test("an operator without a lowering is named with its line", needsPlugin, async
   });
 });
 
-test("layers that freeze and thaw have programs of their own", needsPlugin, async () => {
-  class Thaws extends Classifier {
-    override onTrainBatchStart(_batch: unknown, i: number): void {
-      const [first] = [...this.parameters()];
-      if (i === 0) first?.requiresGrad_(false);
-      if (i === 4) first?.requiresGrad_(true);
+const THAWING: Readonly<Record<string, MakeOptimizer>> = {
+  SGD: (p) => new optim.SGD(p, { lr: 0.05 }),
+  // What it remembers of a parameter begins where that thaws, and stays.
+  Adam: (p) => new optim.Adam(p, { lr: 0.005 }),
+};
+for (const [name, optimizer] of Object.entries(THAWING))
+  test(`layers that freeze and thaw have programs of their own: ${name}`, needsPlugin, async () => {
+    const steps: unknown[][] = [];
+    class Thaws extends Classifier {
+      override onTrainBatchStart(_batch: unknown, i: number): void {
+        const [first] = [...this.parameters()];
+        if (i === 0) first?.requiresGrad_(false);
+        if (i === 4) first?.requiresGrad_(true);
+      }
+      override onTrainEnd(): void {
+        const { state } = this.trainer.optimizers[0] ?? {};
+        const counts = [...this.parameters()].map((p): unknown => state?.get(p)?.["step"] ?? 0);
+        steps.push(counts.map((count) => (isTensor(count) ? count.item() : count)));
+      }
     }
-  }
-  const make = (): Given => ({
-    module: new Thaws(kindOf("mlp"), (p) => new optim.SGD(p, { lr: 0.05 })),
-    batches: Array.from({ length: 9 }, kindOf("mlp").batch),
+    const make = (): Given => ({
+      module: new Thaws(kindOf("mlp"), optimizer),
+      batches: Array.from({ length: 9 }, kindOf("mlp").batch),
+    });
+    const host = await train(make, { accelerator: "cpu" });
+    const device = await train(make, { accelerator: "xla" });
+    assert.ok(device.trainer.replayedBatches >= 7);
+    assert.ok(updateError(device, host) <= 1e-4, `${updateError(device, host)}`);
+    assert.deepEqual(steps[1], steps[0]);
+    assert.deepEqual([...new Set(steps.flat())], name === "Adam" ? [5, 9] : [0]);
   });
-  const host = await train(make, { accelerator: "cpu" });
-  const device = await train(make, { accelerator: "xla" });
-  assert.ok(device.trainer.replayedBatches >= 7);
-  assert.ok(updateError(device, host) <= 1e-4, `${updateError(device, host)}`);
-});
 
 test("windows that end early, and options of optimizers that change, are as on the host", needsPlugin, async () => {
   class Decays extends Classifier {

@@ -145,8 +145,12 @@ export class EvaluationLoop {
     this.#marked = null;
   }
 
-  /** The present run does not count: a checkpoint from here on goes on with the whole of it. */
+  /**
+   * The present run does not count: a checkpoint from here on goes on with the whole of it, and metrics of the module's
+   * forget what they have seen of it.
+   */
   goBack(): void {
+    this.#parts.results.reset();
     this.#back = this.#marked;
     this.logsBefore = this.#markedLogs;
     this.#marked = null;

@@ -1,4 +1,4 @@
-import { ArgumentError, atMost, kinds, NbitError, type OptionNames } from "@nbit/torch";
+import { atMost, checkArguments, kinds, NbitError, type OptionNames } from "@nbit/torch";
 import { pad, visibleWidth } from "../ui/ansi.js";
 import { filesOf, Profiler, PROFILER_OPTIONS, type ProfilerOptions } from "./profiler.js";
 
@@ -41,16 +41,14 @@ export class SimpleProfiler extends Profiler {
 
   start(actionName: string): void {
     atMost("SimpleProfiler.start", arguments, 1);
-    if (typeof actionName !== "string")
-      throw new ArgumentError("SimpleProfiler.start", "actionName to be a string", actionName);
+    checkArguments("SimpleProfiler.start", { actionName }, { actionName: kinds.text });
     if (this.#open.has(actionName))
       throw new NbitError(`SimpleProfiler.start: ${actionName} has been started already.`, "PROFILER_ACTION");
     this.#open.set(actionName, performance.now());
   }
   stop(actionName: string): void {
     atMost("SimpleProfiler.stop", arguments, 1);
-    if (typeof actionName !== "string")
-      throw new ArgumentError("SimpleProfiler.stop", "actionName to be a string", actionName);
+    checkArguments("SimpleProfiler.stop", { actionName }, { actionName: kinds.text });
     const now = performance.now();
     const began = this.#open.get(actionName);
     if (began === undefined)
