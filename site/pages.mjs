@@ -43,7 +43,7 @@ export const SECTIONS = [
   {
     title: "Memory and speed",
     about: "GPUs, what memory is taken and freed when, recorded steps and CUDA graphs, profiling.",
-    pages: ["docs/gpu.md", "docs/memory-model.md", "docs/recorded-steps.md", "docs/profiling.md", "docs/speed.md?"],
+    pages: ["docs/gpu.md", "docs/memory-model.md", "docs/recorded-steps.md", "docs/profiling.md", "docs/speed.md"],
   },
   {
     title: "Several processes",
@@ -61,7 +61,7 @@ export const SECTIONS = [
   {
     title: "Deploying",
     about: "Where things lie, what a server or an image needs, and on what nbit was tried.",
-    pages: ["docs/deploying.md?", "docs/lifecycle.md", "docs/platforms.md", "docs/support.md?"],
+    pages: ["docs/deploying.md", "docs/lifecycle.md", "docs/platforms.md", "docs/support.md?"],
   },
   {
     title: "Troubleshooting",
