@@ -76,7 +76,8 @@ provideRecentOperators(() => native.recentOperators().split("\n"));
 let muted = false;
 // Not at once: the addon is in the middle of a call, and whoever listens may be anyone's code.
 function warn(message: string): void {
-  if (!muted) process.nextTick(() => process.emitWarning(plainText(message, "\n"), { type: "TorchWarning" }));
+  if (!muted)
+    process.nextTick(() => process.emitWarning(plainText(message, "\n"), { type: "TorchWarning", code: "WARN_TORCH" }));
 }
 native.setCallbacks(errorOf, warn, adopt);
 /**

@@ -48,7 +48,7 @@ function loadedBy(args: readonly string[]): Promise<{ readonly files: string[]; 
 
 /** What takes long to load, or has no part in text. */
 const WORK =
-  /\/(yaml|string-width|hyparquet|@swc)\/|\/packages\/(native|xla|dashboard|lowbit|apex)\/|\/torch\/dist\/(io|tensor|ops|nn)\//;
+  /\/(yaml|string-width|hyparquet|@swc)\/|\/packages\/(xla|dashboard|lowbit|apex|native\/lib\/(?!help\.))|\/torch\/dist\/(io|tensor|ops|nn)\//;
 
 for (const args of [[], ["--help"], ["fit", "--help"], ["tune", "--help"], ["help", "report"], ["completion", "zsh"]])
   test(`nbit ${args.join(" ")} loads no more than it says`, async () => {

@@ -21,6 +21,7 @@ import { declaredGroups } from "../run/arguments-help.js";
 import { CONFIG_FLAGS, CHECKPOINT_FLAGS, PARTS_FLAGS, SECTIONS, trainerGroups } from "../run/flags.js";
 import { NO_PROGRAM, type Program } from "../run/program.js";
 import { settingsOf } from "../run/settings.js";
+import { showWarnings } from "../terminal/warnings.js";
 import { configTemplate, configText, type Config } from "../settings/dump.js";
 import type { Given } from "../settings/given.js";
 import type { Settings } from "../settings/settle.js";
@@ -210,6 +211,7 @@ export class LightningCLI {
   async #guarded(work: (args: readonly string[]) => Promise<number>): Promise<number> {
     const { args } = this.#options;
     if (args != null) return work(args);
+    showWarnings();
     try {
       const status = await work(process.argv.slice(2));
       process.exitCode = status;

@@ -78,6 +78,7 @@ function check(fn: string, func: Func, given: Inputs, tolerances: Tolerances): s
   if (wanted.some((t) => t.dtype !== "float64" && t.dtype !== "complex128"))
     process.emitWarning(`${fn}: an input is not float64, which differences of ${tolerances.eps} need.`, {
       type: "NbitWarning",
+      code: "WARN_GRADCHECK",
     });
   const run = (values: readonly unknown[]): Tensor[] => outputsOf(func(...(values as never[]))).map((t) => asReal(t));
   const outputs = enableGrad(() => run(inputs));

@@ -84,7 +84,7 @@ function entryFor(p: Distribution, q: Distribution): Entry {
   if (left !== right)
     process.emitWarning(
       `klDivergence(${typeP.name}, ${typeQ.name}) is ambiguous: registerKl(${left.p.name}, ${right.q.name}, fn) decides it.`,
-      { type: "NbitWarning" },
+      { type: "NbitWarning", code: "WARN_KL_AMBIGUOUS" },
     );
   if (!found.has(typeP)) found.set(typeP, new Map());
   found.get(typeP)?.set(typeQ, left);

@@ -102,7 +102,10 @@ export class Wishart extends ExponentialFamily {
     )
       throw new ArgumentError(fn, `df to be > n − 1 = ${n - 1}`, a.df);
     if (this.df.lt(n).any().item() !== 0)
-      process.emitWarning(`Wishart: with df below ${n}, samples are often singular.`, { type: "NbitWarning" });
+      process.emitWarning(`Wishart: with df below ${n}, samples are often singular.`, {
+        type: "NbitWarning",
+        code: "WARN_WISHART",
+      });
     this.spread = { name, matrix: matrix.expand([...batch, -1, -1]) };
     this.checkParameters();
     this.factor = factorOf({ name, matrix });

@@ -106,6 +106,12 @@ export const warnings = family(
       cause: "A plugin for an earlier nbit.",
       fix: "Rename it.",
     },
+    WARN_GRADCHECK: {
+      means: "Differences are taken in less than 64 bits, where they are mostly rounding.",
+      cause: "An input of `gradcheck` that is not float64.",
+      fix: '`input.to("float64")`.',
+      in: ["torch"],
+    },
     WARN_HIDDEN_PARAMETERS: {
       means: "Modules or parameters lie where `parameters()` does not find them.",
       cause: "A plain array, Map or private field of layers.",
@@ -120,6 +126,12 @@ export const warnings = family(
       means: "A truncated normal distribution far from its bounds is not what was asked for.",
       cause: "A mean more than 2 standard deviations outside of `[a, b]`.",
       fix: "Choose other bounds.",
+      in: ["torch"],
+    },
+    WARN_KL_AMBIGUOUS: {
+      means: "Two divergences fit these distributions equally well, and one is taken.",
+      cause: "`registerKl` for classes that both extend others.",
+      fix: "Register the very pair that the message names.",
       in: ["torch"],
     },
     WARN_LOGGER_DROPPED: {
@@ -358,6 +370,13 @@ export const warnings = family(
       cause: "Manual optimization.",
       fix: "Compute them with `optim.swaUtils.updateBn`.",
     },
+    WARN_TORCH: {
+      means: "libtorch warns, in its own words.",
+      cause: "The message says.",
+      fix: 'Follow the message; `process.on("warning", …)` tells from where it came.',
+      by: "TorchWarning",
+      in: ["torch"],
+    },
     WARN_TRANSFER_HOOK: {
       means: "Module and data module both move batches: the data module's hook is called.",
       cause: "The hook is defined twice.",
@@ -378,6 +397,12 @@ export const warnings = family(
       means: "A warning that your code, or a library of yours, said with `rankZeroWarn`.",
       cause: "The message says.",
       fix: "Follow the message.",
+    },
+    WARN_WISHART: {
+      means: "Samples of this Wishart distribution are often singular.",
+      cause: "Degrees of freedom below the size of its matrix.",
+      fix: "A larger `df`.",
+      in: ["torch"],
     },
     WARN_XLA_ON_HOST: {
       means: "A step runs on the host, not on the device.",
