@@ -12,6 +12,7 @@ import { WHOLE, describeLibtorch, findLibtorch, inspect, wrongVersion } from "./
 import { withLock } from "./lock.mjs";
 import { requirementsOf } from "./markers.mjs";
 import { SUPPORTED_TEXT, cacheFolder, isSupported, makeFolder } from "./places.mjs";
+import { megabytes } from "./progress.mjs";
 import { attemptsFor, chooseTorch, matchesDevice, quoted, setupWith } from "./torch-choice.mjs";
 import { corrupt, isWanted, metadataOf, sha256Of, unpack } from "./unpack.mjs";
 import { checkSpace, download, findFetcher, publishedHash, sizeOf } from "./wheel.mjs";
@@ -66,6 +67,7 @@ async function fetchInto(cache, { choice, headers, fetcher, gpu }, progress) {
       : await fromIndexes({ choice, fetcher, gpu, work, headers, size: sizeText(cuda, headers) }, progress);
   const unpacking = progress.step("libtorch", "unpacking and verifying", async (update) => {
     for (const wheel of wheels) await unpack(wheel, stage, work, update, wanted);
+    update(`unpacked and verified ${megabytes(sizeOf(stage))}`);
   });
   await (fetcher === null ? unpacking.catch(blameOwner) : unpacking);
   const found = inspect(join(stage, "torch"), headers);
@@ -122,10 +124,13 @@ async function withRequired(fetched, { fetcher, work, headers }, progress) {
   if (requires.length === 0) return fetched;
   const texts = requires.map(({ text }) => (headers ? withHeaders(text) : text));
   const more = await progress.step("libtorch", "fetching its CUDA libraries", (update) =>
-    download(fetcher, texts, join(work, "cuda"), texts.join(" "), update, OFFER),
+    download(fetcher, texts, join(work, "cuda"), texts.join(" "), inShort(update, texts), OFFER),
   );
   return [...fetched, ...more];
 }
+
+/** A dozen requirements are no progress line. */
+const inShort = (update, texts) => (text, note) => update(text.replace(texts.join(" "), "its CUDA libraries"), note);
 
 const nvidiaOf = (metadata, extras) =>
   metadata.flatMap((text) => requirementsOf(text, extras)).filter(({ name }) => /^(nvidia-|cuda-toolkit$)/.test(name));

@@ -71,11 +71,6 @@ export const cli = family(
       cause: "A run with `runLog: false` or without a logger; another folder.",
       fix: "Pass the run's folder, such as `lightning_logs/version_0`.",
     },
-    ERR_SETUP_RUNNING: {
-      means: "`nbit clean` would take files away from a set-up that is running.",
-      cause: "Another terminal, or another project of yours, sets up at this moment.",
-      fix: "Wait for it, or end it; a set-up that was killed is not in the way.",
-    },
     ERR_NO_TERMINAL: {
       means: "`nbit clean` asks before it removes anything, and there is nobody to ask.",
       cause: "A pipe or CI.",
@@ -90,6 +85,11 @@ export const cli = family(
       means: "Predictions cannot be written as a table.",
       cause: "Batches that predict different names, or tensors of different lengths in one batch.",
       fix: "Return objects with the same keys, and one row per sample.",
+    },
+    ERR_SETUP_RUNNING: {
+      means: "`nbit clean` would take files away from a set-up that is running.",
+      cause: "Another terminal, or another project of yours, sets up at this moment.",
+      fix: "Wait for it, or end it; a set-up that was killed is not in the way.",
     },
     ERR_TUNE: {
       means: "`nbit tune` had too little to judge by.",

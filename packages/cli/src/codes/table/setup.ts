@@ -96,6 +96,13 @@ export const setup = family(
       cause: "A system package of Node.js; nvm's default in a new shell.",
       fix: "Install Node.js 20.19 or newer.",
     },
+    NBIT_NOT_BUILT: {
+      means: "The command of a clone was called before the clone was built.",
+      cause: "`npx nbit fit` straight after `git clone`.",
+      fix: "Run `npm run build`. `nbit doctor` and `nbit setup` work before.",
+      by: "the command",
+      in: ["cli"],
+    },
     NBIT_NOT_SET_UP: {
       means: "The native addon has not been built for this copy of nbit.",
       cause: "The first use after `npm install`; or `npm ci`, which empties node_modules.",
@@ -150,13 +157,6 @@ export const setup = family(
       means: "There is no supported libtorch for this operating system, processor or C library.",
       cause: "Alpine (musl), Windows, macOS, or a 32-bit system.",
       fix: "Use Linux with glibc on x64 or arm64, for example the image `node:22-bookworm`.",
-    },
-    NBIT_NOT_BUILT: {
-      means: "The command of a clone was called before the clone was built.",
-      cause: "`npx nbit fit` straight after `git clone`.",
-      fix: "Run `npm run build`. `nbit doctor` and `nbit setup` work before.",
-      by: "the command",
-      in: ["cli"],
     },
     NBIT_SECOND_COPY: {
       means: "Two different builds of `@nbit/native` were loaded into one process.",
