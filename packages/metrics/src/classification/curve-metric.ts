@@ -221,9 +221,20 @@ export function columns(table: Tensor): { tps: Tensor; fps: Tensor; fns: Tensor;
   return { tps: at(1, 1), fps: at(0, 1), fns: at(1, 0), tns: at(0, 0) };
 }
 
+/** The coordinates of a curve, and where it was looked at. */
+export type Curve = readonly [x: Tensor, y: Tensor, thresholds: Tensor];
 /** The coordinates of several curves, by class or label; one list of thresholds where all are looked at in the same places. */
 export type Curves = readonly [x: Tensor[], y: Tensor[], thresholds: Tensor[] | Tensor];
-export function curvesOf(all: readonly (readonly [Tensor, Tensor, Tensor])[], points: Points): Curves {
-  const thresholds = all.map(([, , t]) => t);
-  return [all.map(([x]) => x), all.map(([, y]) => y), points.table === null ? thresholds : (thresholds[0] as Tensor)];
+
+/** Gives the curve itself; of several classes or labels a list of each of its parts, by class. */
+export abstract class CurveOfTask<C extends Curve> extends CurveMetric {
+  protected abstract curveOf(points: Points): C;
+
+  compute(): C | Curves {
+    if (this.setting.task === "binary") return this.curveOf(this.together);
+    const all = Array.from({ length: this.curves }, (_, i) => this.curveOf(this.pointsOf(i)));
+    const thresholds = all.map(([, , t]) => t);
+    const shared = this.points.table === null ? thresholds : (thresholds[0] as Tensor);
+    return [all.map(([x]) => x), all.map(([, y]) => y), shared];
+  }
 }

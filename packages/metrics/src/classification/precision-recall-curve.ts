@@ -1,15 +1,5 @@
 import { onesLike, type Tensor } from "@nbit/torch";
-import {
-  CURVE,
-  clfCurve,
-  columns,
-  CurveMetric,
-  curvesOf,
-  withLast,
-  type CurveOptions,
-  type Curves,
-  type Points,
-} from "./curve-metric.js";
+import { CURVE, clfCurve, columns, CurveOfTask, withLast, type CurveOptions, type Points } from "./curve-metric.js";
 import {
   plainReaders,
   type BinaryPlainCall,
@@ -38,11 +28,9 @@ export function precisionRecallOf(points: Points): Curve {
 }
 
 /** `[precision, recall, thresholds]`; of several classes or labels a list of each, by class. */
-abstract class PrecisionRecallCurveOfTask extends CurveMetric {
-  compute(): Curve | Curves {
-    if (this.setting.task === "binary") return precisionRecallOf(this.together);
-    const all = Array.from({ length: this.curves }, (_, i) => precisionRecallOf(this.pointsOf(i)));
-    return curvesOf(all, this.points);
+abstract class PrecisionRecallCurveOfTask extends CurveOfTask<Curve> {
+  protected override curveOf(points: Points): Curve {
+    return precisionRecallOf(points);
   }
 }
 export class PrecisionRecallCurve extends PrecisionRecallCurveOfTask {

@@ -1,16 +1,6 @@
 import { zerosLike, type Tensor } from "@nbit/torch";
 import { safeDivide } from "./counts.js";
-import {
-  CURVE,
-  clfCurve,
-  columns,
-  CurveMetric,
-  curvesOf,
-  withFirst,
-  type CurveOptions,
-  type Curves,
-  type Points,
-} from "./curve-metric.js";
+import { CURVE, clfCurve, columns, CurveOfTask, withFirst, type CurveOptions, type Points } from "./curve-metric.js";
 import {
   plainReaders,
   type BinaryPlainCall,
@@ -41,11 +31,9 @@ export function rocOf(points: Points): RocCurve {
 }
 
 /** `[fpr, tpr, thresholds]`; of several classes or labels a list of each, by class. */
-abstract class ROCOfTask extends CurveMetric {
-  compute(): RocCurve | Curves {
-    if (this.setting.task === "binary") return rocOf(this.together);
-    const all = Array.from({ length: this.curves }, (_, i) => rocOf(this.pointsOf(i)));
-    return curvesOf(all, this.points);
+abstract class ROCOfTask extends CurveOfTask<RocCurve> {
+  protected override curveOf(points: Points): RocCurve {
+    return rocOf(points);
   }
 }
 export class ROC extends ROCOfTask {
