@@ -47,11 +47,14 @@ export async function installDependencies(progress) {
 }
 
 function npm(command) {
-  const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn"];
-  // Without a cache that it can write to, npm installs nothing: a home that is read-only, as in containers.
-  const cache = process.env["npm_config_cache"] ?? join(homedir(), ".npm");
-  if (!canMake(cache)) options.push(`--cache=${join(root, "build", "npm-cache")}`);
+  const options = ["--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline", "--loglevel=warn", ...npmCache()];
   return run("npm", [command, ...options], { cwd: root });
+}
+
+/** Without a cache that it can write to, npm does nothing: in a home that is read-only, as in containers, it gets one. */
+export function npmCache() {
+  const cache = process.env["npm_config_cache"] ?? join(homedir(), ".npm");
+  return canMake(cache) ? [] : [`--cache=${join(root, "build", "npm-cache")}`];
 }
 
 /** What must be there in any case: a folder that somebody has removed is noticed. */

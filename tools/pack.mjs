@@ -8,6 +8,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { npmCache } from "./install.mjs";
 import { fromRoot, root, workspaces } from "./workspace.mjs";
 
 const here = `native-${process.platform}-${process.arch}`;
@@ -57,6 +58,7 @@ function npmPack(options, folders, repository) {
       "pack",
       "--json",
       "--loglevel=error",
+      ...npmCache(),
       ...options,
       ...folders.map((f) => staged(stage, f, repository)),
     ];

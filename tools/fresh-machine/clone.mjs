@@ -40,7 +40,7 @@ export async function clonePath(steps, { work, whole, tarballs, lend }) {
   await root.run("[ ! -s /mnt/changes ] || git apply /mnt/changes", { ...inside, log: steps.log });
   if (lend) await steps.step("compiled objects of this machine", () => lendObjects(root));
   await steps.command("npm start", root, "npm start", inside);
-  if (!root.has(`${FOLDER}/nbit/runs/report.html`)) throw new Error("npm start wrote no runs/report.html");
+  if (!root.has(`${FOLDER}/nbit/runs/mnist/report.html`)) throw new Error("npm start wrote no runs/mnist/report.html");
   const test = whole ? "npm test" : "npm test -- precision-contract";
   await steps.command(test, root, test, inside);
   await steps.command("npm run prebuild", root, "npm run prebuild -- 2.13-cpu", inside);
