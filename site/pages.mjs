@@ -61,7 +61,7 @@ export const SECTIONS = [
   {
     title: "Deploying",
     about: "Where things lie, what a server or an image needs, and on what nbit was tried.",
-    pages: ["docs/deploying.md", "docs/lifecycle.md", "docs/platforms.md", "docs/support.md?"],
+    pages: ["docs/deploying.md", "docs/lifecycle.md", "docs/platforms.md", "docs/support.md"],
   },
   {
     title: "Troubleshooting",

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { documents } from "../tools/documents.mjs";
 import { llms, llmsFull } from "./llms.mjs";
 import { pageOf, placed } from "./pages.mjs";
-import { relinked, summaryOf, titleOf } from "./stage.mjs";
+import { home, relinked, summaryOf, titleOf } from "./stage.mjs";
 
 const sections = [
   { title: "One", about: "First.", pages: ["docs/a.md", "docs/b.md"] },
@@ -101,4 +101,12 @@ test("llms.txt lists pages by section; the full text has the guides, and no reco
   assert.match(text, /## Start\n\nFirst\.\n\n- \[A\]\(\/x\/a\.md\): About A\.\n/);
   assert.match(text, /- \[B\]\(\/x\/b\.md\)/);
   assert.equal(llmsFull(listed, pages, pages[0], "/x/"), "<!-- /x/index.md -->\n\n# nbit\n\n<!-- /x/a.md -->\n\n# A\n");
+});
+
+test("the first page is the README without what its head and the sidebar say", () => {
+  const text =
+    "# a\n\nTrains.\nAnd more.\n\n## Use\n\nIt.\n\n## Documentation\n\n- [a](a.md)\n\n| package |\n|---|\n| b |\n";
+  const [, head, body] = home(text).split(/^---$/m);
+  assert.match(head, /^description: "Trains\."$/m);
+  assert.equal(body.trimStart(), "## Use\n\nIt.\n\n## Packages\n\n| package |\n|---|\n| b |\n");
 });

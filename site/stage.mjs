@@ -81,7 +81,7 @@ const frontmatter = (fields) =>
     .join("\n")}\n---\n\n`;
 
 /** The README as the first page: its title and first paragraph stand in the head, its list of documents in the sidebar. */
-function home(text) {
+export function home(text) {
   const body = text.replace(/^# .*\n+(?:[^\n]+\n)+/, "").replace(/^## Documentation\n[^|]*(?=^\|)/m, "## Packages\n\n");
   return (
     frontmatter({
