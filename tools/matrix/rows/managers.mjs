@@ -1,7 +1,7 @@
 /** Package managers: install, set up, train; then install again by the lock file alone, and train without a set-up. */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { expectTrained, run, tool } from "../place.mjs";
+import { expectTrained, nodeOf, run, tool } from "../place.mjs";
 
 const OURS = ["@nbit/lightning", "@nbit/torch", "nbit"];
 const FILES = ["model.mjs", "train.mjs"];
@@ -25,6 +25,7 @@ const berry = async (place, linker) => {
     exec: [...yarn, "run"],
     again: [...yarn, "install", "--immutable"],
     node: linker === "pnp" ? [...yarn, "node"] : ["node"],
+    env: { YARN_GLOBAL_FOLDER: join(place.tarballs, "yarn-berry") }, // else a tarball of an earlier run is taken
     files: {
       "yarn.lock": "",
       ".yarnrc.yml": [
@@ -46,6 +47,19 @@ export const rows = [
     quick: true,
     note: "`npm install`, then `npm ci`",
     run: (place) => through(place, "npm", { add: ["npm", "install"], exec: ["npx"], again: ["npm", "ci"] }),
+  },
+  {
+    name: "npm, `engine-strict`",
+    version: async () => (await run(["npm", "--version"], { cwd: "/" })).said.trim(),
+    note: "every package of the tree installs on Node.js 20.19.0, and enums run there",
+    async run(place) {
+      const cwd = place.project("engine-strict", [...FILES, "fit.ts", "data.ts"]);
+      const node = await nodeOf("20.19.0");
+      await run(["npm", "install", ...OURS], { cwd, node, env: { npm_config_engine_strict: "true" } });
+      await run(["npx", "nbit", "setup"], { cwd });
+      expectTrained(await run([node, "train.mjs"], { cwd, node }));
+      await run([node, "node_modules/nbit/bin/nbit.mjs", "fit", "fit.ts", "--fastDevRun"], { cwd, node });
+    },
   },
   {
     name: "pnpm",
