@@ -11,7 +11,10 @@ import { root } from "./workspace.mjs";
 
 const PATTERNS = [
   // but for what a build of an image mounts: that is a path of the image
-  ["a path of one machine", /(?<![\w.$}/]|--mount=type=cache,target=)\/(?:root|work|home\/[a-z][\w-]*|Users\/\w+)\/[\w.]/],
+  [
+    "a path of one machine",
+    /(?<![\w.$}/]|--mount=type=cache,target=)\/(?:root|work|home\/[a-z][\w-]*|Users\/\w+)\/[\w.]/,
+  ],
   ["an address", /\b(?!127\.0\.0\.1\b|0\.0\.0\.0\b)(?:10|127|169|172|192)\.\d{1,3}\.\d{1,3}\.\d{1,3}\b/],
   ["a private key", /-----BEGIN [A-Z ]*PRIVATE KEY-----/],
   ["a token", /\b(?:npm_[A-Za-z0-9]{36}|gh[pousr]_[A-Za-z0-9]{36}|AKIA[0-9A-Z]{16})\b/],
