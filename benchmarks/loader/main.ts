@@ -1,8 +1,8 @@
 /**
  * nbit's DataLoader beside PyTorch's, reading photographs: decode, RandomResizedCrop, flip, ToTensor, Normalize, batches
- * of 32; by sharp here, by PIL there. Sides take turns, each measurement in a process of its own.
+ * of 32; by sharp's libvips here, by PIL there. Sides take turns, each measurement in a process of its own.
  *
- *     node benchmarks/dist/loader/main.js [--runs=5] [--workers=0,1,2] [--out=benchmarks/results]
+ *     node benchmarks/dist/loader/main.js [--runs=5] [--workers=0,1,2] [--photos=512] [--out=benchmarks/results]
  *
  * Needs PyTorch, torchvision and Pillow in the Python of the other benchmarks. Writes <date>-loader.json and .md.
  */
@@ -16,11 +16,11 @@ import { io, transforms } from "@nbit/vision";
 import { findPython } from "../cpu/sides.js";
 import { median } from "../cpu/statistics.js";
 
-const PHOTOS = 128;
 const PASSES = 2;
 const option = (name: string, otherwise: string): string =>
   process.argv.find((a) => a.startsWith(`--${name}=`))?.slice(name.length + 3) ?? otherwise;
 const runs = Number(option("runs", "5"));
+const PHOTOS = Number(option("photos", "512"));
 const workers = option("workers", "0,1,2").split(",").map(Number);
 
 /** Photographs of 500 × 375 with the detail that photographs have: noise of several sizes. */
@@ -83,13 +83,13 @@ try {
     `${out}.md`,
     `# DataLoader, ${date}
 
-Photographs per second: ${PHOTOS} JPEG files of 500 × 375, decoded, RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize, in batches of 32 by shuffled loaders with persistent workers. nbit decodes by sharp and transforms tensors; PyTorch decodes by PIL and transforms PIL's images, as its users do. Median of ${runs} runs, each of ${PASSES} passes after one that begins the workers; sides take turns. ${machine}, shared with other work.
+Photographs per second: ${PHOTOS} JPEG files of 500 × 375, decoded, RandomResizedCrop(224), RandomHorizontalFlip, ToTensor, Normalize, in batches of 32 by shuffled loaders with persistent workers. nbit decodes by sharp's libvips and transforms tensors; PyTorch decodes by PIL and transforms PIL's images, as its users do. Median of ${runs} runs, each of ${PASSES} passes after one that begins the workers; sides take turns. ${machine}.
 
 | workers | nbit | PyTorch | nbit / PyTorch, run by run |
 |---|---|---|---|
 ${rows.map((row) => `| ${row.workers} | ${median(row.nbit).toFixed(0)} | ${median(row.pytorch).toFixed(0)} | ${ratio(row)} |`).join("\n")}
 
-Decoding in sharp runs on threads of libuv's, so that nbit without workers, and each worker, may use more than one core; one of PyTorch's uses one. \`node benchmarks/dist/loader/main.js\` measures this again.
+Decoding runs on threads of libuv's, so that nbit without workers, and each worker, may use more than one core; one of PyTorch's uses one. \`node benchmarks/dist/loader/main.js\` measures this again.
 `,
   );
   console.log(`${out}.md`);
