@@ -211,7 +211,7 @@ export class LightningCLI {
   async #guarded(work: (args: readonly string[]) => Promise<number>): Promise<number> {
     const { args } = this.#options;
     if (args != null) return work(args);
-    showWarnings();
+    const asTheyWere = showWarnings();
     try {
       const status = await work(process.argv.slice(2));
       process.exitCode = status;
@@ -224,6 +224,9 @@ export class LightningCLI {
       if (!(error instanceof CommandError || error instanceof MisconfigurationError)) throw error;
       console.error(codeText(error, error.message.replace(/^nbit\b/, programName())));
       return (process.exitCode = 2);
+    } finally {
+      await new Promise(setImmediate); // warnings come a tick later
+      asTheyWere();
     }
   }
 

@@ -4,20 +4,28 @@ import { plainText } from "@nbit/torch/messages";
 /**
  * In the place of Node's own two lines. `--no-warnings` and `--trace-warnings` are as ever; so is what listens to
  * "warning" itself.
+ *
+ * @returns What makes warnings be shown as they were.
  */
-export function showWarnings(): void {
+export function showWarnings(): () => void {
   const flags = [...process.execArgv, ...(process.env["NODE_OPTIONS"] ?? "").split(" ")];
-  if (process.env["NODE_NO_WARNINGS"] === "1") return;
-  if (flags.some((flag) => ["--no-warnings", "--trace-warnings"].includes(flag))) return;
-  for (const listener of process.listeners("warning"))
-    if (listener.name === "onWarning") process.removeListener("warning", listener); // Node's own
+  const asTheyWere = (): void => undefined;
+  if (process.env["NODE_NO_WARNINGS"] === "1") return asTheyWere;
+  if (flags.some((flag) => ["--no-warnings", "--trace-warnings"].includes(flag))) return asTheyWere;
+  const nodes = process.listeners("warning").filter((listener) => listener.name === "onWarning");
+  for (const listener of nodes) process.removeListener("warning", listener);
   const said = new Set<string>();
-  process.on("warning", (warning) => {
+  const show = (warning: Error): void => {
     const line = warningLine(warning);
     if (said.has(line)) return; // once is enough
     said.add(line);
     process.stderr.write(`${line}\n`);
-  });
+  };
+  process.on("warning", show);
+  return () => {
+    process.removeListener("warning", show);
+    for (const listener of nodes) process.on("warning", listener);
+  };
 }
 
 export function warningLine(warning: Error & { readonly code?: unknown }): string {

@@ -55,5 +55,6 @@ test("nbit xla ops lists what can be lowered", async () => {
   assert.deepEqual(text.split("\n"), coveredOperators());
   assert.ok(text.split("\n").includes("aten::convolution"));
   const [wrong, reason] = await printed(["xla", "opps"], "error");
-  assert.deepEqual([wrong, reason], [2, "ERR_ARGUMENTS: nbit xla: expected ops. Received: opps."]);
+  assert.equal(wrong, 2);
+  assert.match(reason, /^ERR_ARGUMENTS: nbit xla: expected ops\. Received: opps\.$/m);
 });

@@ -63,7 +63,7 @@ test("a terminal keeps one line per epoch, and nothing of the live line", async 
     assert.match(
       line,
       new RegExp(
-        `^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale \\d+ {2}skipped \\d+$`,
+        `^Epoch ${epoch + 1}/2 done {2}10 batches in .*samples/s {2}.*loss [\\d.]+.*val_loss [\\d.]+.*scale [\\d,]+ {2}skipped \\d+$`,
       ),
     );
     assert.doesNotMatch(line, /hidden/);
