@@ -52,7 +52,7 @@ async function main() {
     join(checkout, "build", `fresh-machine${values.only === undefined ? "" : `-${values.only}`}.log`),
   );
   try {
-    const packed = wanted.includes("clone") ? join(work, "packages") : join(checkout, "build", "packages");
+    const packed = wanted.includes("clone") ? join(work, "tarballs") : join(checkout, "build", "packages");
     mkdirSync(packed, { recursive: true });
     chmodSync(packed, 0o777);
     const lent = join(cacheFolder(), "objects");
