@@ -96,11 +96,26 @@ const cases: Record<string, RankCase> = {
   },
   "a loss that none has is no step": async () => {
     const { whole, mine } = data(UNEVEN);
-    const without = (i: number): boolean => i === 1;
-    for (const accumulateGradBatches of [1, 2])
+    // In a window that they end, with gradients of all processes or of one, and in a window that has none.
+    for (const [accumulateGradBatches, ...none] of [
+      [1, 1],
+      [2, 1],
+      [2, 0, 3],
+      [2, 2, 3],
+    ]) {
+      const without = (i: number): boolean => none.includes(i);
       await same(await train(new Weighted(without), mine, { accumulateGradBatches }), () =>
         train(new Net(without), whole, { accumulateGradBatches }, false),
       );
+    }
+  },
+  "a window that none ends with a loss steps with what one process has": async (rank) => {
+    const { whole, mine } = data(UNEVEN);
+    const module = new Weighted((i) => i === 1 || (rank === 1 && i === 0));
+    const lacking = whole.map(([x, y], i): Row => (i === 0 ? [x.narrow(0, 0, 3), y.narrow(0, 0, 3)] : [x, y]));
+    await same(await train(module, mine, { accumulateGradBatches: 2 }), () =>
+      train(new Net((i) => i === 1), lacking, { accumulateGradBatches: 2 }, false),
+    );
   },
   "within a window too, and in 16 bits": async (rank) => {
     const { mine } = data(UNEVEN);
@@ -115,12 +130,16 @@ const cases: Record<string, RankCase> = {
   },
   "sharded, a loss that one rank has not is none for all, and the batch no step": async (rank) => {
     const { whole, mine } = data(UNEVEN);
+    // The last of a window leaves its gradients to the next one: those within a window.
     for (const stage of [1, 2, 3] as const)
-      for (const accumulateGradBatches of [1, 2]) {
+      for (const [accumulateGradBatches = 1, none] of [
+        [1, 1],
+        [2, 2],
+      ]) {
         const strategy = new FSDPStrategy(device("cpu"), { stage });
-        const module = new Weighted((i) => rank === 1 && i === 1);
+        const module = new Weighted((i) => rank === 1 && i === none);
         await same(await train(module, mine, { strategy, accumulateGradBatches }), () =>
-          train(new Net((i) => i === 1), whole, { accumulateGradBatches }, false),
+          train(new Net((i) => i === none), whole, { accumulateGradBatches }, false),
         );
       }
   },

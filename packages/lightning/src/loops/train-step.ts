@@ -135,7 +135,7 @@ export class TrainStep implements OptimizerRunner {
     this.#ended(optimizer, this.#parts.precision.step(optimizer)); // or skipped
   }
 
-  /** There is something to step with: of this batch, of other processes', or of a window that this batch closes. */
+  /** There is something to step with: of this batch, of other processes, or of a window that this batch closes. */
   #hasGradients(loss: Tensor | null): boolean {
     return loss !== null || this.#exchange.othersHadLoss || (this.#exchange.isAlone && !this.#batch.opensWindow);
   }
@@ -216,7 +216,7 @@ export class TrainStep implements OptimizerRunner {
 
   /** This process has no loss, and others may have one. */
   #backwardForOthers(): void {
-    this.#exchange.joinOthers((zero) => this.#scaledBackward(zero, false));
+    this.#exchange.joinOthers(!this.#batch.opensWindow, (zero) => this.#scaledBackward(zero, false));
     if (this.#exchange.othersHadLoss) this.#parts.progress.windowOpen = true;
   }
 

@@ -10,7 +10,7 @@ export class BatchExchange {
   #sync = false;
   /** Backward runs for the others alone. */
   #absent = false;
-  /** Of a batch without a loss here: some other process had one, and so all step. */
+  /** Of a batch without a loss here: some process had one, or gradients of earlier batches, and so all step. */
   othersHadLoss = false;
 
   constructor(strategy: Strategy | null, watch: NonFiniteWatch | null) {
@@ -55,13 +55,16 @@ export class BatchExchange {
     return worst === "none" ? null : loss;
   }
 
-  /** This process has no loss: it takes part in the exchange of gradients with zeros, by a `backward` of those. */
-  joinOthers(backward: (zero: Tensor) => void): void {
+  /**
+   * This process has no loss: it takes part in the exchange of gradients with zeros, by a `backward` of those.
+   * `windowOpen`: it has gradients of earlier batches.
+   */
+  joinOthers(windowOpen: boolean, backward: (zero: Tensor) => void): void {
     const gradients = this.#gradients;
     if (gradients?.noLoss === undefined || !this.#sync) return;
     this.#absent = true;
     try {
-      backward(gradients.noLoss());
+      backward(gradients.noLoss(windowOpen));
     } finally {
       this.#absent = false;
     }

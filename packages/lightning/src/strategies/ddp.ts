@@ -162,16 +162,18 @@ export class DDPStrategy extends ParallelStrategy {
   }
 }
 
-/** Zero, of which every gradient is zero. */
+/** Zero, of which every gradient is zero, but that of the counter: `told`. */
 class NoLoss extends AutogradFunction {
-  static forward(ctx: FunctionContext, ...parameters: Tensor[]): Tensor {
-    ctx.saveForBackward(...parameters);
-    return zeros([], { dtype: "float32", device: parameters[0]?.device ?? "cpu" });
+  static forward(ctx: FunctionContext, told: number, counter: Tensor, ...parameters: Tensor[]): Tensor {
+    ctx.saveForBackward(zerosLike(counter).fill_(told), ...parameters);
+    return zeros([], { dtype: "float32", device: counter.device });
   }
-  static backward(ctx: FunctionContext): Tensor[] {
-    return ctx.savedTensors.map((_, i) => zerosLike(ctx.saved(i)));
+  static backward(ctx: FunctionContext): (Tensor | null)[] {
+    return [null, ...ctx.savedTensors.map((_, i) => (i === 0 ? ctx.saved(0) : zerosLike(ctx.saved(i))))];
   }
 }
+/** What a process without a loss adds to the counter for gradients of earlier batches: next to nothing beside a loss. */
+const HAS_GRADIENTS = 2 ** -10;
 
 const COUNTER = "the count of losses";
 
@@ -246,9 +248,9 @@ class ReducedGradients implements GradientSync {
   get allFinite(): boolean | undefined {
     return this.#manual ? undefined : (this.#counter.grad?.item() ?? 0) < 1.5;
   }
-  noLoss(): Tensor {
+  noLoss(windowOpen: boolean): Tensor {
     this.#counter.grad = null;
-    return NoLoss.apply(...this.#named.map(([, p]) => p), this.#counter);
+    return NoLoss.apply(windowOpen ? HAS_GRADIENTS : 0, this.#counter, ...this.#named.map(([, p]) => p));
   }
   get anyLoss(): boolean {
     return (this.#counter.grad?.item() ?? 0) > 0;

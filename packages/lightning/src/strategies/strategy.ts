@@ -26,9 +26,12 @@ export interface GradientSync {
    * none, no process calls backward. One message for each batch.
    */
   worstLoss?(mine: LossState): LossState;
-  /** This process has no loss, and others may have one: a loss of 0, whose backward takes part in the exchange. */
-  noLoss?(): Tensor;
-  /** After an exchange: whether any process had a loss. Waits for the device. */
+  /**
+   * This process has no loss, and others may have one: a loss of 0, whose backward takes part in the exchange.
+   * `windowOpen`: it has gradients of earlier batches, which travel now.
+   */
+  noLoss?(windowOpen: boolean): Tensor;
+  /** After an exchange: whether any process had a loss, or gradients of earlier batches. Waits for the device. */
   readonly anyLoss?: boolean;
   /** Steps run on another stream from here on: a graph is recorded on one of its own. */
   streamChanged?(): void;
