@@ -203,7 +203,7 @@ test("the table names masters where there are some", () => {
       .toString();
   assert.match(
     table(new ApexPrecision({ optLevel: "O2" })),
-    /^memory +\d+\.\d KiB: parameters \d+\.\d KiB, masters \d+\.\d KiB, gradients \d+\.\d KiB, optimizer state \d+\.\d KiB; activations come on top$/m,
+    /^memory +[\d.]+ KiB: parameters [\d.]+ KiB, masters [\d.]+ KiB, gradients [\d.]+ KiB, optimizer state [\d.]+ KiB; activations come on top$/m,
   );
   assert.doesNotMatch(table(new FullPrecision()), /masters/);
 });
