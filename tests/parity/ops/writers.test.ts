@@ -50,7 +50,7 @@ const OTHERS =
   replayCreate replayTell replayOpen replayReason replayCounts replayText replayRest replayFree
   handOver takeOver dropHandedOver drawAlone whenBackwardEnds distConnect distHasNccl distFakeWorld distNewGroup distDestroy distStep distFail distFailure distTable distWait distWhenDone distForget distFlightRecorder distEndWithParent
   vmapEnter gradEnter jvpEnter transformLeave transformDepth addBatchDim hasBatchDim removeBatchDim wrapForLevel unwrapFromLevel innermost makeDual unpackDual
-  profilerActivities profilerPrepare profilerStart profilerStop profilerSave profilerForget profilerToggle profilerClock recordFunctionEnter recordFunctionExit`.split(
+  decodePicture profilerActivities profilerPrepare profilerStart profilerStop profilerSave profilerForget profilerToggle profilerClock recordFunctionEnter recordFunctionExit`.split(
     /\s+/,
   );
 
