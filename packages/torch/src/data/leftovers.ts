@@ -6,6 +6,7 @@
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { isPlain } from "../realm.js";
 import { isTensor } from "../tensor/handle.js";
 
 /** Elements of so many bytes are worth a look, which takes about a millisecond. */
@@ -29,7 +30,8 @@ function youngCollector(): Collect | null {
 
 function bytesOf(element: unknown, depth = 0): number {
   if (isTensor(element)) return element.disposed ? 0 : element.nbytes;
-  if (typeof element !== "object" || element === null || depth > 2) return 0;
+  // A typed array's values are not for listing, nor are fields of classes.
+  if (depth > 2 || !(Array.isArray(element) || isPlain(element))) return 0;
   const parts: readonly unknown[] = Array.isArray(element) ? element : Object.values(element);
   return parts.length > 16 ? 0 : parts.reduce<number>((sum, part) => sum + bytesOf(part, depth + 1), 0);
 }
