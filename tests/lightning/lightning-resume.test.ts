@@ -3,40 +3,20 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { AsyncCheckpointIO, LightningModule, Trainer } from "@nbit/lightning";
-import { DataLoader, nn, optim, tanh, tensor, type Tensor } from "@nbit/torch";
+import { AsyncCheckpointIO, Trainer } from "@nbit/lightning";
+import { DataLoader, optim, tensor } from "@nbit/torch";
 import { QUIET } from "../helpers/training.js";
+import { Net as Written } from "./written-checkpoints.js";
 
 const folder = join(import.meta.dirname, "../../lightning/fixtures/lightning-resume");
 const { weight, ...losses } = JSON.parse(readFileSync(join(folder, "losses.json"), "utf8")) as Readonly<
   Record<"whole" | "epoch" | "end" | "weight", readonly number[]>
 >;
 
-class Net extends LightningModule {
-  readonly hidden: nn.Linear;
-  readonly head: nn.Linear;
-  readonly losses: number[] = [];
-  constructor({ hiddenSize = 4, learningRate = 0.1 } = {}) {
-    super();
-    this.saveHyperparameters({ hiddenSize, learningRate });
-    this.hidden = new nn.Linear(2, hiddenSize);
-    this.head = new nn.Linear(hiddenSize, 1);
-  }
-  override trainingStep(x: Tensor): Tensor {
-    const loss = this.head
-      .forward(tanh(this.hidden.forward(x)))
-      .sub(1)
-      .square()
-      .mean();
-    this.losses.push(loss.item());
-    return loss;
-  }
-  override configureOptimizers() {
-    const optimizer = new optim.Adam(this.parameters(), { lr: 0.1, weightDecay: 0.01 });
-    return {
-      optimizer,
-      lrScheduler: { scheduler: new optim.ExponentialLR(optimizer, 0.9), interval: "step" as const },
-    };
+/** That of the other direction, by the optimizer of these fixtures. */
+class Net extends Written {
+  protected override optimizer(): optim.Optimizer {
+    return new optim.Adam(this.parameters(), { lr: 0.1, weightDecay: 0.01 });
   }
 }
 

@@ -36,8 +36,11 @@ export class Net extends LightningModule {
   override validationStep(x: Tensor): void {
     this.log("val_loss", this.forward(x).sub(1).square().mean());
   }
+  protected optimizer(): optim.Optimizer {
+    return new optim.AdamW(this.parameters(), { lr: Number(this.hparams.learningRate), weightDecay: 0.01 });
+  }
   override configureOptimizers() {
-    const optimizer = new optim.AdamW(this.parameters(), { lr: Number(this.hparams.learningRate), weightDecay: 0.01 });
+    const optimizer = this.optimizer();
     return {
       optimizer,
       lrScheduler: { scheduler: new optim.ExponentialLR(optimizer, 0.9), interval: "step" as const },
